@@ -1,0 +1,43 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
+TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
+PEFT = ["peft>=0.18"]
+DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3"]
+
+setup(
+    name="perfrdiff_hf",
+    version="0.1.0",
+    description="Personalised appropriate facial reactions, online: PerFRDiff for the Hugging Face ecosystem",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]),
+    package_data={"perfrdiff_hf": ["py.typed"]},
+    install_requires=[
+        "torch>=2.4",
+        "diffusers>=0.41",
+        "transformers>=5.10,<6",
+        "accelerate>=1.10",
+        "datasets>=4.7",
+        "huggingface_hub>=1.32,<3",
+        "safetensors>=0.8",
+        "numpy>=1.26",
+        "scipy>=1.13",
+        "numba>=0.61",
+        "soundfile>=0.12",
+        "soxr>=0.5",
+        "jinja2>=3.1",
+        "pyyaml>=6",
+    ],
+    extras_require={
+        "rendering": RENDERING,
+        "training": TRAINING,
+        "peft": PEFT,
+        "dev": RENDERING + TRAINING + PEFT + DEVELOPMENT,
+    },
+)
