@@ -1,0 +1,385 @@
+"""GAFRG, the generic appropriate facial reaction generator: a transformer that denoises one window of a reaction.
+
+Section 4.2 of the paper, with the sizes, the token order and the post-norm layers of the official implementation. The
+speaker's behaviour enters as tokens to which every layer attends. Those tokens do not change from one denoising step to
+the next, nor from one reaction to the next, so their keys and values can be computed once (`cache_condition`) and
+shared by all of them; only the token of the time step is new in each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS
+from .weight_shifts import WeightShifts, shifted_linear
+
+
+# The kinds of condition in the order of their tokens. Frames give one token each, the others one token in all.
+FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
+TOKEN_CONDITIONS = ("speaker_latent", "listener_latent", "personal")
+CONDITION_KINDS = (
+    "audio", "coefficients", "speaker_emotion", "speaker_latent", "listener_latent", "past_emotion", "personal",
+)  # fmt: skip
+
+# The layers of table 4 of the paper, by its names for them.
+EDITABLE_COMPONENTS = {
+    "self_attention": ("self_attention.to_q", "self_attention.to_k", "self_attention.to_v"),
+    "cross_attention": ("cross_attention.to_q", "cross_attention.to_k", "cross_attention.to_v"),
+    "feed_forward": ("linear_1", "linear_2"),
+    "mapping": ("mapping",),
+}
+
+
+@dataclass
+class GAFRGOutput(BaseOutput):
+    """The clean reaction that GAFRG predicts: `sample` is `(batch, frames, 25)`."""
+
+    sample: Tensor
+
+
+@dataclass(frozen=True)
+class ConditionCache:
+    """Keys and values of a condition's tokens for every layer, each `(conditions, heads, tokens, head_size)`."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def num_conditions(self) -> int:
+        return self.keys[0].shape[0]
+
+    @classmethod
+    def interleave(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
+        """One cache of several of equal size: first row of each, then second row of each, and so on."""
+
+        def weave(tensors: Iterable[Tensor]) -> Tensor:
+            return torch.stack(tuple(tensors), dim=1).flatten(0, 1)
+
+        return cls(
+            keys=tuple(weave(layer) for layer in zip(*(cache.keys for cache in caches))),
+            values=tuple(weave(layer) for layer in zip(*(cache.values for cache in caches))),
+        )
+
+
+class GAFRGAttention(nn.Module):
+    """Multi-head attention with one projection each for queries, keys and values, so that each can be shifted."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.to_q = nn.Linear(hidden_size, hidden_size)
+        self.to_k = nn.Linear(hidden_size, hidden_size)
+        self.to_v = nn.Linear(hidden_size, hidden_size)
+        self.to_out = nn.Linear(hidden_size, hidden_size)
+
+    def keys_values(self, tokens: Tensor, shifts: Optional[WeightShifts]) -> tuple[Tensor, Tensor]:
+        """`(rows, tokens, hidden)` to keys and values of `(rows, heads, tokens, head_size)`."""
+        keys = shifted_linear(self.to_k, tokens, shifts and shifts.get("to_k"))
+        values = shifted_linear(self.to_v, tokens, shifts and shifts.get("to_v"))
+        return self._split_heads(keys), self._split_heads(values)
+
+    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]) -> Tensor:
+        """Attend from `hidden` `(rows, frames, hidden)`; rows that share keys and values stand together."""
+        queries = shifted_linear(self.to_q, hidden, shifts and shifts.get("to_q"))
+        # All rows that share a condition ask as one long row: the keys and values need no copies.
+        queries = self._split_heads(queries.reshape(keys.shape[0], -1, hidden.shape[-1]))
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        attended = attended.transpose(1, 2).reshape(hidden.shape)
+        return shifted_linear(self.to_out, attended, shifts and shifts.get("to_out"))
+
+    def _split_heads(self, tensor: Tensor) -> Tensor:
+        return tensor.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class GAFRGLayer(nn.Module):
+    """Self-attention over the window, cross-attention to the condition, feed-forward; each with a norm after it."""
+
+    def __init__(self, hidden_size: int, num_heads: int, feed_forward_size: int, dropout: float):
+        super().__init__()
+        self.self_attention = GAFRGAttention(hidden_size, num_heads, dropout)
+        self.cross_attention = GAFRGAttention(hidden_size, num_heads, dropout)
+        self.linear_1 = nn.Linear(hidden_size, feed_forward_size)
+        self.linear_2 = nn.Linear(feed_forward_size, hidden_size)
+        self.norm_1 = nn.LayerNorm(hidden_size)
+        self.norm_2 = nn.LayerNorm(hidden_size)
+        self.norm_3 = nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]
+    ) -> Tensor:
+        self_shifts = shifts and shifts.within("self_attention")
+        cross_shifts = shifts and shifts.within("cross_attention")
+
+        own_keys, own_values = self.self_attention.keys_values(hidden, self_shifts)
+        hidden = self.norm_1(hidden + self.dropout(self.self_attention(hidden, own_keys, own_values, self_shifts)))
+
+        time_keys, time_values = self.cross_attention.keys_values(time_token, cross_shifts)
+        keys = torch.cat([time_keys, keys], dim=2)
+        values = torch.cat([time_values, values], dim=2)
+        hidden = self.norm_2(hidden + self.dropout(self.cross_attention(hidden, keys, values, cross_shifts)))
+
+        inner = self.dropout(F.gelu(shifted_linear(self.linear_1, hidden, shifts and shifts.get("linear_1"))))
+        outer = shifted_linear(self.linear_2, inner, shifts and shifts.get("linear_2"))
+        return self.norm_3(hidden + self.dropout(outer))
+
+
+class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """The denoiser: from a noisy window of a reaction, the time step and the condition to the clean window.
+
+    Args:
+        in_channels: channels of a reaction (25 emotion channels).
+        hidden_size: width of the transformer.
+        num_layers: number of layers.
+        num_heads: attention heads of each layer.
+        feed_forward_size: inner width of the feed-forward blocks.
+        dropout: dropout probability inside the layers while training.
+        conditions: which kinds of condition give tokens, out of `CONDITION_KINDS`; their order is fixed. The default
+            is the official one. Adding `"past_emotion"` is the paper's equation 9: the previous reaction window.
+        condition_dropout: probability with which training drops each condition of an example, independently. Above
+            zero, the model can also be sampled without a condition.
+        audio_channels: channels of the speaker's audio features.
+        coefficient_channels: channels of the speaker's 3DMM coefficients (mean face removed).
+        latent_size: width of the speaker's and the listener's latent.
+        style_size: width of the personal style, for the condition `"personal"` (table 3, "Input p").
+        time_channels: channels of the sinusoidal time embedding.
+        max_positions: longest window, and longest condition, in tokens.
+
+    Raises:
+        ValueError: if `conditions` is empty or names an unknown kind, or the sizes do not fit together.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["GAFRGLayer"]
+    _repeated_blocks = ["GAFRGLayer"]
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = EMOTION_CHANNELS,
+        hidden_size: int = 512,
+        num_layers: int = 7,
+        num_heads: int = 4,
+        feed_forward_size: int = 1024,
+        dropout: float = 0.1,
+        conditions: Sequence[str] = ("audio", "coefficients", "speaker_latent"),
+        condition_dropout: float = 0.2,
+        audio_channels: int = AUDIO_CHANNELS,
+        coefficient_channels: int = COEFFICIENT_CHANNELS,
+        latent_size: int = 512,
+        style_size: int = 512,
+        time_channels: int = 64,
+        max_positions: int = 500,
+    ):
+        super().__init__()
+        unknown = [kind for kind in conditions if kind not in CONDITION_KINDS]
+        if unknown or not conditions:
+            raise ValueError(f"conditions must name at least one of {CONDITION_KINDS}; given: {tuple(conditions)}.")
+        if hidden_size % num_heads:
+            raise ValueError(f"hidden_size ({hidden_size}) must be a multiple of num_heads ({num_heads}).")
+        widths = {
+            "audio": audio_channels,
+            "coefficients": coefficient_channels,
+            "speaker_emotion": in_channels,
+            "past_emotion": in_channels,
+            "speaker_latent": latent_size,
+            "listener_latent": latent_size,
+            "personal": style_size,
+        }
+        self.condition_widths = {kind: widths[kind] for kind in CONDITION_KINDS if kind in conditions}
+        self.condition_projections = nn.ModuleDict(
+            {kind: _condition_projection(kind, width, hidden_size) for kind, width in self.condition_widths.items()}
+        )
+        self.time_proj = Timesteps(time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu")
+        self.input_projection = nn.Linear(in_channels, hidden_size)
+        self.query_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
+        self.memory_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
+        self.layers = nn.ModuleList(
+            GAFRGLayer(hidden_size, num_heads, feed_forward_size, dropout) for _ in range(num_layers)
+        )
+        self.norm_out = nn.LayerNorm(hidden_size)
+        self.mapping = nn.Linear(hidden_size, in_channels)
+        self.gradient_checkpointing = False
+        for parameter in self.layers.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def editable_layers(self, components: Sequence[str], layers: Sequence[int]) -> dict[str, list[int]]:
+        """Names and `[out_features, in_features]` of the linear layers that PWSG may edit (table 4 of the paper).
+
+        Args:
+            components: some of `"self_attention"`, `"cross_attention"`, `"feed_forward"` and `"mapping"`.
+            layers: which transformer layers, counted from 0; the mapping layer stands outside them.
+
+        Raises:
+            ValueError: if a component or a layer does not exist.
+        """
+        unknown = set(components) - set(EDITABLE_COMPONENTS)
+        if unknown or not components:
+            raise ValueError(f"components must be some of {tuple(EDITABLE_COMPONENTS)}; given: {tuple(components)}.")
+        outside = [layer for layer in layers if not 0 <= layer < len(self.layers)]
+        if outside:
+            raise ValueError(f"layers must lie between 0 and {len(self.layers) - 1}; given: {outside}.")
+        names = ["mapping"] if "mapping" in components else []
+        inside = [name for part in components if part != "mapping" for name in EDITABLE_COMPONENTS[part]]
+        names += [f"layers.{layer}.{name}" for layer in layers for name in inside]
+        return {name: list(self.get_submodule(name).weight.shape) for name in names}
+
+    def encode_condition(
+        self,
+        conditions: Mapping[str, Tensor],
+        dropped: Optional[Mapping[str, Tensor]] = None,
+        num_frames: Optional[int] = None,
+    ) -> Tensor:
+        """The tokens of a condition (SBE, equation 4, for audio and coefficients: one linear layer each).
+
+        Args:
+            conditions: kind to values: `(batch, frames, width)` for frames, `(batch, width)` for latents and style.
+                A kind of the model that is missing here is dropped for the whole batch.
+            dropped: kind to a boolean `(batch,)`: which examples go without it.
+            num_frames: length of the window; needed only where no condition with frames is given.
+
+        Returns:
+            `(batch, tokens, hidden_size)`; the tokens of a dropped condition are zero, as is the null condition.
+
+        Raises:
+            ValueError: if a kind is not one of the model's, none is given, or a width is wrong.
+        """
+        unknown = set(conditions) - set(self.condition_widths)
+        if unknown or not conditions:
+            raise ValueError(
+                f"conditions must hold some of {tuple(self.condition_widths)}, the kinds of this model; "
+                f"given: {tuple(conditions)}."
+            )
+        for kind, values in conditions.items():
+            rank = 3 if kind in FRAME_CONDITIONS else 2
+            if values.dim() != rank or values.shape[-1] != self.condition_widths[kind]:
+                shape = ("batch", "frames", self.condition_widths[kind]) if rank == 3 else ("batch", "width")
+                raise ValueError(f"conditions['{kind}'] must have shape {shape}; given: {tuple(values.shape)}.")
+        framed = [values.shape[1] for kind, values in conditions.items() if kind in FRAME_CONDITIONS]
+        frames = framed[0] if framed else num_frames
+        if frames is None:
+            raise ValueError("num_frames must be given where no condition with frames is.")
+        example = next(iter(conditions.values()))
+        tokens = []
+        for kind in self.condition_widths:
+            if kind not in conditions:
+                count = frames if kind in FRAME_CONDITIONS else 1
+                tokens.append(example.new_zeros(len(example), count, self.config.hidden_size))
+                continue
+            projected = self.condition_projections[kind](conditions[kind])
+            if kind not in FRAME_CONDITIONS:
+                projected = projected[:, None]
+            if dropped is not None and kind in dropped:
+                projected = projected * ~dropped[kind][:, None, None]
+            if kind == "audio":
+                projected = projected * self.config.hidden_size**-0.5
+            tokens.append(projected)
+        return torch.cat(tokens, dim=1)
+
+    def cache_condition(
+        self, encoder_hidden_states: Tensor, weight_shifts: Optional[WeightShifts] = None
+    ) -> ConditionCache:
+        """Keys and values of a condition's tokens, to be shared by all denoising steps and all reactions.
+
+        Args:
+            encoder_hidden_states: `(conditions, tokens, hidden_size)` from `encode_condition`.
+            weight_shifts: the listeners whose shifts hold; the forward call must get the same.
+        """
+        if weight_shifts is not None:
+            weight_shifts.check_layers(self)
+        num_tokens = encoder_hidden_states.shape[1]
+        if num_tokens + 1 > self.config.max_positions:
+            raise ValueError(
+                f"encoder_hidden_states must have fewer than {self.config.max_positions} tokens; given: {num_tokens}."
+            )
+        memory = encoder_hidden_states + self.memory_positions[1 : num_tokens + 1]
+        pairs = [
+            layer.cross_attention.keys_values(memory, _shifts_of(weight_shifts, f"layers.{index}.cross_attention"))
+            for index, layer in enumerate(self.layers)
+        ]
+        return ConditionCache(keys=tuple(k for k, _ in pairs), values=tuple(v for _, v in pairs))
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Union[Tensor, int],
+        encoder_hidden_states: Union[Tensor, ConditionCache],
+        weight_shifts: Optional[WeightShifts] = None,
+        return_dict: bool = True,
+    ) -> Union[GAFRGOutput, tuple[Tensor]]:
+        """Predict the clean window from a noisy one.
+
+        Args:
+            hidden_states: `(batch, frames, in_channels)` noisy reactions. With `c` conditions, `batch` is a multiple
+                of `c` and row `i` belongs to condition `i // (batch // c)`; the same holds for listeners.
+            timestep: one diffusion step for all, or `(conditions,)`.
+            encoder_hidden_states: `(conditions, tokens, hidden_size)` from `encode_condition`, or the
+                `ConditionCache` made of it.
+            weight_shifts: the listeners' shifts; None is the generic model.
+            return_dict: return a `GAFRGOutput` rather than a tuple.
+
+        Returns:
+            The predicted clean reactions, `(batch, frames, in_channels)`.
+
+        Raises:
+            ValueError: if the batch is no multiple of the number of conditions or listeners, or the window is longer
+                than `max_positions`.
+        """
+        cache = encoder_hidden_states
+        if not isinstance(cache, ConditionCache):
+            cache = self.cache_condition(cache, weight_shifts)
+        self._check_batch(hidden_states, cache, weight_shifts)
+
+        time_token = self._time_token(timestep, cache.num_conditions, hidden_states)
+        hidden = self.input_projection(hidden_states) + self.query_positions[: hidden_states.shape[1]]
+        for index, (layer, keys, values) in enumerate(zip(self.layers, cache.keys, cache.values)):
+            inputs = (hidden, time_token, keys, values, _shifts_of(weight_shifts, f"layers.{index}"))
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden = self._gradient_checkpointing_func(layer, *inputs)
+            else:
+                hidden = layer(*inputs)
+        sample = shifted_linear(self.mapping, self.norm_out(hidden), weight_shifts and weight_shifts.get("mapping"))
+        return GAFRGOutput(sample=sample) if return_dict else (sample,)
+
+    def _time_token(self, timestep: Union[Tensor, int], num_conditions: int, like: Tensor) -> Tensor:
+        steps = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(num_conditions)
+        token = self.time_embedding(self.time_proj(steps).to(like.dtype))
+        return token[:, None] + self.memory_positions[:1]
+
+    def _check_batch(self, hidden: Tensor, cache: ConditionCache, weight_shifts: Optional[WeightShifts]) -> None:
+        batch, frames = hidden.shape[:2]
+        if frames > self.config.max_positions:
+            raise ValueError(f"hidden_states must have at most {self.config.max_positions} frames; given: {frames}.")
+        if batch % cache.num_conditions:
+            raise ValueError(f"A batch of {batch} does not divide into {cache.num_conditions} conditions.")
+        if weight_shifts is not None and cache.num_conditions % weight_shifts.num_listeners:
+            raise ValueError(
+                f"{cache.num_conditions} conditions do not divide into {weight_shifts.num_listeners} listeners."
+            )
+
+
+def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
+    if kind in FRAME_CONDITIONS:
+        return nn.Linear(width, hidden_size)
+    if width == hidden_size:
+        return nn.Identity()
+    return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
+
+
+def _shifts_of(weight_shifts: Optional[WeightShifts], module: str) -> Optional[WeightShifts]:
+    return weight_shifts and weight_shifts.within(module)

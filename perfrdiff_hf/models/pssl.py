@@ -1,0 +1,140 @@
+"""PSSL, personalised style space learning: from a listener's past facial behaviour to a style (equation 5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from ..behaviour import CLIP_FRAMES, COEFFICIENT_CHANNELS
+
+
+@strict
+class PSSLConfig(PreTrainedConfig):
+    """Configuration of `PSSLModel`; the defaults are the official sizes.
+
+    Args:
+        coefficient_channels: channels of the 3DMM coefficients.
+        hidden_size: width of the transformer.
+        num_hidden_layers: number of its layers.
+        num_attention_heads: heads of each layer.
+        intermediate_size: inner width of the feed-forward blocks.
+        style_size: width of the style.
+        dropout: dropout probability while training.
+        max_frames: longest piece of a history that is read at once. A longer one is read in pieces of equal length
+            whose styles are averaged.
+    """
+
+    model_type = "perfrdiff_pssl"
+
+    coefficient_channels: int = COEFFICIENT_CHANNELS
+    hidden_size: int = 512
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    style_size: int = 512
+    dropout: float = 0.1
+    max_frames: int = CLIP_FRAMES
+
+
+@dataclass
+class PSSLOutput(ModelOutput):
+    """The style of each history.
+
+    Args:
+        style: `(batch, style_size)`, the projection with unit norm: p of equations 5 and 7.
+        features: `(batch, hidden_size)`, the class token's output, which the "Input p" variant uses (table 3).
+    """
+
+    style: Optional[Tensor] = None
+    features: Optional[Tensor] = None
+
+
+class PSSLModel(PreTrainedModel):
+    """A transformer encoder with a class token over the frames of a history, and a projection head."""
+
+    config: PSSLConfig
+    main_input_name = "coefficients"
+    _no_split_modules = ["TransformerEncoderLayer"]
+
+    def __init__(self, config: PSSLConfig):
+        super().__init__(config)
+        self.embedding = nn.Linear(config.coefficient_channels, config.hidden_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        layer = nn.TransformerEncoderLayer(
+            config.hidden_size,
+            config.num_attention_heads,
+            config.intermediate_size,
+            config.dropout,
+            batch_first=True,
+        )
+        self.encoder = nn.TransformerEncoder(layer, config.num_hidden_layers, enable_nested_tensor=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.projection = nn.Sequential(
+            nn.Linear(config.hidden_size, config.hidden_size),
+            nn.ReLU(),
+            nn.Linear(config.hidden_size, config.style_size),
+        )
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # PyTorch's own defaults, as in the official implementation; transformers would draw N(0, 0.02).
+        if isinstance(module, nn.Linear):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            bound = module.in_features**-0.5
+            init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.MultiheadAttention):
+            init.xavier_uniform_(module.in_proj_weight)
+            init.zeros_(module.in_proj_bias)
+        elif isinstance(module, PSSLModel):
+            init.zeros_(module.class_token)
+
+    def forward(self, coefficients: Tensor, return_dict: Optional[bool] = None) -> Union[PSSLOutput, tuple]:
+        """Read the style from a history.
+
+        Args:
+            coefficients: `(batch, frames, 58)`, mean face removed, any number of frames.
+            return_dict: return a `PSSLOutput` rather than a tuple.
+
+        Raises:
+            ValueError: if the shape is wrong or there is no frame.
+        """
+        if coefficients.dim() != 3 or coefficients.shape[-1] != self.config.coefficient_channels:
+            expected = ("batch", "frames", self.config.coefficient_channels)
+            raise ValueError(f"coefficients must have shape {expected}; given: {tuple(coefficients.shape)}.")
+        frames = coefficients.shape[1]
+        if not frames:
+            raise ValueError("coefficients must hold at least one frame; given: an empty history.")
+        pieces = torch.tensor_split(coefficients, math.ceil(frames / self.config.max_frames), dim=1)
+        features = torch.stack([self._class_features(piece) for piece in pieces])
+        style = F.normalize(F.normalize(self.projection(features), dim=-1).mean(dim=0), dim=-1)
+        output = PSSLOutput(style=style, features=features.mean(dim=0))
+        return output if return_dict is not False else output.to_tuple()
+
+    def _class_features(self, coefficients: Tensor) -> Tensor:
+        tokens = self.embedding(coefficients)
+        tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
+        return self.encoder(tokens)[:, 0]
+
+
+def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
+    """The transformer's sinusoidal positions `(num_positions, width)`: sine on even channels, cosine on odd ones."""
+    positions = torch.arange(num_positions, dtype=torch.float32)[:, None]
+    frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
+    table = torch.zeros(num_positions, width)
+    table[:, 0::2] = torch.sin(positions * frequencies)
+    table[:, 1::2] = torch.cos(positions * frequencies)[:, : width // 2]
+    return table
