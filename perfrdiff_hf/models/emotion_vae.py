@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from itertools import pairwise
+from typing import Any, Optional, Union
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
@@ -22,7 +23,10 @@ from ..behaviour import COEFFICIENT_CHANNELS, EMOTION_CHANNELS
 
 @dataclass
 class EmotionVAEEncoderOutput(BaseOutput):
-    """What the encoder says of a window: `hidden_state` `(batch, hidden_size)`, `mean` and `logvar` `(batch, latent_size)`."""
+    """What the encoder says of a window.
+
+    `hidden_state` is `(batch, hidden_size)`, `mean` and `logvar` are `(batch, latent_size)`.
+    """
 
     hidden_state: Tensor
     mean: Tensor
@@ -43,7 +47,7 @@ class EmotionVAEOutput(BaseOutput):
     logvar: Tensor
 
 
-class EmotionVAEModel(ModelMixin, ConfigMixin):
+class EmotionVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """A variational autoencoder of emotion windows whose decoder is followed by a regressor to 3DMM coefficients.
 
     Args:
@@ -54,7 +58,8 @@ class EmotionVAEModel(ModelMixin, ConfigMixin):
         decoder_sizes: widths of the tanh layers between the decoder's GRU and its output.
     """
 
-    _no_split_modules: list[str] = []
+    config: Any
+    _no_split_modules: Any = []
 
     @register_to_config
     def __init__(
@@ -72,20 +77,17 @@ class EmotionVAEModel(ModelMixin, ConfigMixin):
         self.from_latent = nn.Linear(latent_size, hidden_size)
         self.decoder = nn.GRUCell(hidden_size + emotion_channels, hidden_size)
         sizes = [hidden_size, *decoder_sizes]
-        self.decoder_layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
+        self.decoder_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
         self.decoder_out = nn.Linear(sizes[-1], emotion_channels)
         self.coefficient_regressor = nn.Sequential(
             nn.Linear(emotion_channels, hidden_size), nn.Tanh(), nn.Linear(hidden_size, coefficient_channels)
         )
 
-    def encode(
-        self, emotion: Tensor, return_dict: bool = True
-    ) -> Union[EmotionVAEEncoderOutput, tuple[Tensor, Tensor, Tensor]]:
+    def encode(self, emotion: Tensor) -> EmotionVAEEncoderOutput:
         """Encode windows of emotion `(batch, frames, 25)`."""
         _, last = self.encoder(emotion)
         hidden = last[0]
-        encoded = (hidden, self.to_mean(hidden), self.to_logvar(hidden))
-        return EmotionVAEEncoderOutput(*encoded) if return_dict else encoded
+        return EmotionVAEEncoderOutput(hidden, self.to_mean(hidden), self.to_logvar(hidden))
 
     def decode(self, latent: Tensor, num_frames: int) -> Tensor:
         """Decode latents `(batch, latent_size)` to windows of emotion `(batch, num_frames, 25)`, frame after frame."""

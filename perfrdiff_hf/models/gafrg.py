@@ -1,8 +1,8 @@
 """GAFRG, the generic appropriate facial reaction generator: a transformer that denoises one window of a reaction.
 
 Section 4.2 of the paper, with the sizes, the token order and the post-norm layers of the official implementation. The
-speaker's behaviour enters as tokens to which every layer attends. Those tokens do not change from one denoising step to
-the next, nor from one reaction to the next, so their keys and values can be computed once (`cache_condition`) and
+speaker's behaviour enters as tokens to which every layer attends. Those tokens do not change from one denoising step
+to the next, nor from one reaction to the next, so their keys and values can be computed once (`cache_condition`) and
 shared by all of them; only the token of the time step is new in each step.
 """
 
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
-from diffusers.loaders import PeftAdapterMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS
-from .weight_shifts import WeightShifts, shifted_linear
+from .weight_shifts import LayerShift, WeightShifts, shifted_linear
 
 
 # The kinds of condition in the order of their tokens. Frames give one token each, the others one token in all.
@@ -86,19 +86,19 @@ class GAFRGAttention(nn.Module):
 
     def keys_values(self, tokens: Tensor, shifts: Optional[WeightShifts]) -> tuple[Tensor, Tensor]:
         """`(rows, tokens, hidden)` to keys and values of `(rows, heads, tokens, head_size)`."""
-        keys = shifted_linear(self.to_k, tokens, shifts and shifts.get("to_k"))
-        values = shifted_linear(self.to_v, tokens, shifts and shifts.get("to_v"))
+        keys = shifted_linear(self.to_k, tokens, _shift_of(shifts, "to_k"))
+        values = shifted_linear(self.to_v, tokens, _shift_of(shifts, "to_v"))
         return self._split_heads(keys), self._split_heads(values)
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]) -> Tensor:
         """Attend from `hidden` `(rows, frames, hidden)`; rows that share keys and values stand together."""
-        queries = shifted_linear(self.to_q, hidden, shifts and shifts.get("to_q"))
+        queries = shifted_linear(self.to_q, hidden, _shift_of(shifts, "to_q"))
         # All rows that share a condition ask as one long row: the keys and values need no copies.
         queries = self._split_heads(queries.reshape(keys.shape[0], -1, hidden.shape[-1]))
         dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         attended = attended.transpose(1, 2).reshape(hidden.shape)
-        return shifted_linear(self.to_out, attended, shifts and shifts.get("to_out"))
+        return shifted_linear(self.to_out, attended, _shift_of(shifts, "to_out"))
 
     def _split_heads(self, tensor: Tensor) -> Tensor:
         return tensor.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -121,8 +121,8 @@ class GAFRGLayer(nn.Module):
     def forward(
         self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]
     ) -> Tensor:
-        self_shifts = shifts and shifts.within("self_attention")
-        cross_shifts = shifts and shifts.within("cross_attention")
+        self_shifts = _shifts_within(shifts, "self_attention")
+        cross_shifts = _shifts_within(shifts, "cross_attention")
 
         own_keys, own_values = self.self_attention.keys_values(hidden, self_shifts)
         hidden = self.norm_1(hidden + self.dropout(self.self_attention(hidden, own_keys, own_values, self_shifts)))
@@ -132,12 +132,12 @@ class GAFRGLayer(nn.Module):
         values = torch.cat([time_values, values], dim=2)
         hidden = self.norm_2(hidden + self.dropout(self.cross_attention(hidden, keys, values, cross_shifts)))
 
-        inner = self.dropout(F.gelu(shifted_linear(self.linear_1, hidden, shifts and shifts.get("linear_1"))))
-        outer = shifted_linear(self.linear_2, inner, shifts and shifts.get("linear_2"))
+        inner = self.dropout(F.gelu(shifted_linear(self.linear_1, hidden, _shift_of(shifts, "linear_1"))))
+        outer = shifted_linear(self.linear_2, inner, _shift_of(shifts, "linear_2"))
         return self.norm_3(hidden + self.dropout(outer))
 
 
-class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
+class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
     """The denoiser: from a noisy window of a reaction, the time step and the condition to the clean window.
 
     Args:
@@ -162,9 +162,11 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         ValueError: if `conditions` is empty or names an unknown kind, or the sizes do not fit together.
     """
 
+    config: Any
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["GAFRGLayer"]
-    _repeated_blocks = ["GAFRGLayer"]
+    _no_split_modules: Any = ["GAFRGLayer"]
+    _repeated_blocks: Any = ["GAFRGLayer"]
+    _gradient_checkpointing_func: Any
 
     @register_to_config
     def __init__(
@@ -237,7 +239,8 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         names = ["mapping"] if "mapping" in components else []
         inside = [name for part in components if part != "mapping" for name in EDITABLE_COMPONENTS[part]]
         names += [f"layers.{layer}.{name}" for layer in layers for name in inside]
-        return {name: list(self.get_submodule(name).weight.shape) for name in names}
+        weights = dict(self.named_parameters())
+        return {name: list(weights[f"{name}.weight"].shape) for name in names}
 
     def encode_condition(
         self,
@@ -309,7 +312,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
             )
         memory = encoder_hidden_states + self.memory_positions[1 : num_tokens + 1]
         pairs = [
-            layer.cross_attention.keys_values(memory, _shifts_of(weight_shifts, f"layers.{index}.cross_attention"))
+            layer.cross_attention.keys_values(memory, _shifts_within(weight_shifts, f"layers.{index}.cross_attention"))
             for index, layer in enumerate(self.layers)
         ]
         return ConditionCache(keys=tuple(k for k, _ in pairs), values=tuple(v for _, v in pairs))
@@ -348,12 +351,12 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         time_token = self._time_token(timestep, cache.num_conditions, hidden_states)
         hidden = self.input_projection(hidden_states) + self.query_positions[: hidden_states.shape[1]]
         for index, (layer, keys, values) in enumerate(zip(self.layers, cache.keys, cache.values)):
-            inputs = (hidden, time_token, keys, values, _shifts_of(weight_shifts, f"layers.{index}"))
+            inputs = (hidden, time_token, keys, values, _shifts_within(weight_shifts, f"layers.{index}"))
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 hidden = self._gradient_checkpointing_func(layer, *inputs)
             else:
                 hidden = layer(*inputs)
-        sample = shifted_linear(self.mapping, self.norm_out(hidden), weight_shifts and weight_shifts.get("mapping"))
+        sample = shifted_linear(self.mapping, self.norm_out(hidden), _shift_of(weight_shifts, "mapping"))
         return GAFRGOutput(sample=sample) if return_dict else (sample,)
 
     def _time_token(self, timestep: Union[Tensor, int], num_conditions: int, like: Tensor) -> Tensor:
@@ -374,12 +377,16 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
 
 def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
-    if kind in FRAME_CONDITIONS:
-        return nn.Linear(width, hidden_size)
-    if width == hidden_size:
+    if kind not in FRAME_CONDITIONS and width == hidden_size:
         return nn.Identity()
+    if kind in FRAME_CONDITIONS or kind == "personal":
+        return nn.Linear(width, hidden_size)
     return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
 
 
-def _shifts_of(weight_shifts: Optional[WeightShifts], module: str) -> Optional[WeightShifts]:
-    return weight_shifts and weight_shifts.within(module)
+def _shifts_within(weight_shifts: Optional[WeightShifts], module: str) -> Optional[WeightShifts]:
+    return None if weight_shifts is None else weight_shifts.within(module)
+
+
+def _shift_of(weight_shifts: Optional[WeightShifts], layer: str) -> Optional[LayerShift]:
+    return None if weight_shifts is None else weight_shifts.get(layer)

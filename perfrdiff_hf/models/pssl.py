@@ -61,6 +61,7 @@ class PSSLOutput(ModelOutput):
 class PSSLModel(PreTrainedModel):
     """A transformer encoder with a class token over the frames of a history, and a projection head."""
 
+    config_class = PSSLConfig
     config: PSSLConfig
     main_input_name = "coefficients"
     _no_split_modules = ["TransformerEncoderLayer"]
@@ -133,8 +134,9 @@ class PSSLModel(PreTrainedModel):
 def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
     """The transformer's sinusoidal positions `(num_positions, width)`: sine on even channels, cosine on odd ones."""
     positions = torch.arange(num_positions, dtype=torch.float32)[:, None]
-    frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
+    # Rounded as in the official implementation: at the end of a clip, one rounding in the frequency is 6e-5 in the table.
+    angles = positions / 10_000 ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
     table = torch.zeros(num_positions, width)
-    table[:, 0::2] = torch.sin(positions * frequencies)
-    table[:, 1::2] = torch.cos(positions * frequencies)[:, : width // 2]
+    table[:, 0::2] = torch.sin(angles)
+    table[:, 1::2] = torch.cos(angles)[:, : width // 2]
     return table

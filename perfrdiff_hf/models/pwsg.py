@@ -1,15 +1,17 @@
 """PWSG, personalised weight shift generation: from a style to shifts of chosen GAFRG layers (equation 7).
 
-Two heads. `"full"` is the paper's: one dense branch for each edited layer, which gives every entry of its weight matrix
-(1.6 billion parameters at the official size). `"low_rank"` is ours: for each layer a learned pair of bases that all
-listeners share, and between them a small matrix that the style decides, `up @ core(style) @ down`. It has 0.2 % of the
-parameters, and gives shifts of exactly zero before training.
+Two heads. `"full"` is the paper's: one dense branch for each edited layer, which gives every entry of its weight
+matrix (1.6 billion parameters at the official size). `"low_rank"` is ours: for each layer a learned pair of bases that
+all listeners share, and between them a small matrix that the style decides, `up @ core(style) @ down`. It has 0.2 % of
+the parameters, and gives shifts of exactly zero before training.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Optional
+from dataclasses import field
+from itertools import pairwise
+from typing import Any
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -38,7 +40,7 @@ class PWSGConfig(PreTrainedConfig):
         hidden_size: width of the trunk.
         num_hidden_layers: layers of the trunk.
         edited_layers: name of each edited linear layer of the denoiser to its `[out_features, in_features]`; see
-            `GAFRGTransformer1DModel.editable_layers`. None is `OFFICIAL_EDITED_LAYERS`.
+            `GAFRGTransformer1DModel.editable_layers`.
         shift_type: `"full"` (paper) or `"low_rank"`.
         shift_mode: `"shift"` W + dW, `"offset"` W * (1 + dW), or `"weight"` dW alone; the latter two are full only.
         rank: rank of a low-rank shift.
@@ -49,15 +51,15 @@ class PWSGConfig(PreTrainedConfig):
     style_size: int = 512
     hidden_size: int = 1024
     num_hidden_layers: int = 2
-    edited_layers: Optional[dict[str, list[int]]] = None
+    edited_layers: dict[str, list[int]] = field(default_factory=lambda: dict(OFFICIAL_EDITED_LAYERS))
     shift_type: str = "full"
     shift_mode: str = "shift"
     rank: int = 16
 
-    def __post_init__(self, **kwargs) -> None:
+    def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        if self.edited_layers is None:
-            self.edited_layers = dict(OFFICIAL_EDITED_LAYERS)
+        # Config files are written with sorted keys, and the heads stand in the order of the layers.
+        self.edited_layers = dict(sorted(self.edited_layers.items()))
         if self.shift_type not in SHIFT_TYPES:
             raise ValueError(f"shift_type must be one of {SHIFT_TYPES}; given: {self.shift_type!r}.")
         if self.shift_mode not in SHIFT_MODES:
@@ -100,6 +102,7 @@ class LowRankShiftHead(nn.Module):
 class PWSGModel(PreTrainedModel):
     """A trunk over the style and one head for each edited layer."""
 
+    config_class = PWSGConfig
     config: PWSGConfig
     main_input_name = "style"
     _no_split_modules = ["FullShiftHead", "LowRankShiftHead"]
@@ -107,8 +110,9 @@ class PWSGModel(PreTrainedModel):
     def __init__(self, config: PWSGConfig):
         super().__init__(config)
         sizes = [config.style_size, *[config.hidden_size] * config.num_hidden_layers]
-        self.trunk = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
-        self.heads = nn.ModuleList(self._head(tuple(shape)) for shape in config.edited_layers.values())
+        self.trunk = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+        shapes = config.edited_layers.values()
+        self.heads = nn.ModuleList(self._head((rows, columns)) for rows, columns in shapes)
         self.post_init()
 
     def _head(self, layer_shape: tuple[int, int]) -> nn.Module:

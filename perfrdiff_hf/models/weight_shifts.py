@@ -8,10 +8,10 @@ replaced in place.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from safetensors import safe_open
@@ -42,7 +42,7 @@ class FullShift:
 
     @property
     def layer_shape(self) -> tuple[int, int]:
-        return tuple(self.delta.shape[1:])
+        return (self.delta.shape[1], self.delta.shape[2])
 
     def weight_change(self, weight: Tensor) -> Tensor:
         """What is added to `weight` `(out, in)` for each listener: `(listeners, out, in)`."""
@@ -90,7 +90,7 @@ class LowRankShift:
 LayerShift = Union[FullShift, LowRankShift]
 
 
-def shifted_linear(linear: nn.Module, inputs: Tensor, shift: Optional[LayerShift]) -> Tensor:
+def shifted_linear(linear: nn.Linear, inputs: Tensor, shift: Optional[LayerShift]) -> Tensor:
     """Apply a linear layer whose weight may be shifted (equation 12).
 
     Args:
@@ -203,7 +203,7 @@ class WeightShifts(Mapping[str, LayerShift]):
         """
         for name, shift in self.items():
             try:
-                weight = model.get_submodule(name).weight
+                weight: Any = model.get_submodule(name).weight
             except AttributeError:
                 raise ValueError(
                     f"weight_shifts holds a shift for '{name}', which is not a linear layer of "
@@ -262,9 +262,12 @@ def _tensors(shift: LayerShift) -> dict[str, Tensor]:
 
 
 def _map_tensors(shift: LayerShift, function: Callable[[Tensor], Tensor]) -> LayerShift:
-    return replace(shift, **{name: function(tensor) for name, tensor in _tensors(shift).items()})
+    mapped: dict[str, Any] = {name: function(tensor) for name, tensor in _tensors(shift).items()}
+    return replace(shift, **mapped)
 
 
 def _concatenate(shifts: Sequence[LayerShift]) -> LayerShift:
-    joined = {name: torch.cat([getattr(shift, name) for shift in shifts]) for name in _tensors(shifts[0])}
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(shift, name) for shift in shifts]) for name in _tensors(shifts[0])
+    }
     return replace(shifts[0], **joined)

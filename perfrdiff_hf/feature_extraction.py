@@ -1,0 +1,99 @@
+"""From recorded behaviour to what the models read: sound to audio features, coefficients without the mean face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .behaviour import COEFFICIENT_CHANNELS, FRAME_RATE, MEAN_FACE, WINDOW_SIZE, Behaviour
+from .data.audio import mfcc_features
+
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
+    """What a saved pipeline knows of its inputs: the mean face that training removed, and the length of a window.
+
+    Args:
+        mean_face: 58 values, the mean of the coefficients as recorded; None is REACT's (`behaviour.MEAN_FACE`).
+        window_size: frames of a window, w of the paper.
+        frame_rate: frames per second.
+
+    Raises:
+        ValueError: if `mean_face` does not hold 58 numbers.
+    """
+
+    model_input_names = ["audio", "emotion", "coefficients"]
+
+    def __init__(
+        self,
+        mean_face: Optional[Sequence[float]] = None,
+        window_size: int = WINDOW_SIZE,
+        frame_rate: int = FRAME_RATE,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        mean = np.asarray(MEAN_FACE if mean_face is None else mean_face, dtype=np.float32)
+        if mean.shape != (COEFFICIENT_CHANNELS,):
+            raise ValueError(f"mean_face must hold {COEFFICIENT_CHANNELS} values; its shape is {mean.shape}.")
+        self.mean_face = mean.tolist()
+        self.window_size = window_size
+        self.frame_rate = frame_rate
+
+    def remove_mean_face(self, coefficients: Array) -> Array:
+        """Coefficients as recorded `(..., 58)` to what the models read."""
+        return coefficients - self._mean_like(coefficients)
+
+    def add_mean_face(self, coefficients: Array) -> Array:
+        """Coefficients as the models give them `(..., 58)` to coefficients as recorded."""
+        return coefficients + self._mean_like(coefficients)
+
+    def _mean_like(self, coefficients: Array) -> Array:
+        if isinstance(coefficients, Tensor):
+            return torch.tensor(self.mean_face, dtype=coefficients.dtype, device=coefficients.device)
+        return np.asarray(self.mean_face, dtype=np.float32)
+
+    def __call__(
+        self,
+        waveform: Optional[np.ndarray] = None,
+        sampling_rate: Optional[int] = None,
+        emotion: Optional[np.ndarray] = None,
+        coefficients: Optional[np.ndarray] = None,
+        num_frames: Optional[int] = None,
+        return_tensors: Optional[str] = None,
+    ) -> BatchFeature:
+        """Turn one person's recording into the streams that the pipeline takes.
+
+        Args:
+            waveform: `(samples,)` or `(samples, channels)` in [-1, 1].
+            sampling_rate: samples per second of `waveform`.
+            emotion: `(frames, 25)`, passed through.
+            coefficients: `(frames, 58)` as recorded, passed through: the pipeline itself removes the mean face.
+            num_frames: frames of audio features; by default those of the other streams, or the sound's own length.
+            return_tensors: `"pt"` or `"np"`; by default NumPy arrays.
+
+        Returns:
+            A `BatchFeature` with `speaker_audio`, `speaker_emotion` and `speaker_3dmm`, those that were given, each
+            `(1, frames, width)`: `pipe(**features)` takes it as it is.
+
+        Raises:
+            ValueError: if the sampling rate is missing, or the streams do not fit (see `Behaviour`).
+        """
+        audio = None
+        if waveform is not None:
+            if sampling_rate is None:
+                raise ValueError("sampling_rate must be given with waveform, in samples per second.")
+            if num_frames is None:
+                face = emotion if emotion is not None else coefficients
+                num_frames = len(face) if face is not None else len(waveform) * self.frame_rate // sampling_rate
+            audio = mfcc_features(waveform, sampling_rate, num_frames)
+        streams = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients).streams
+        names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
+        features = {names[stream]: values[None] for stream, values in streams.items()}
+        return BatchFeature(features, tensor_type=return_tensors)

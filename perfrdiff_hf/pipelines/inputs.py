@@ -1,0 +1,105 @@
+"""Checking what a caller hands to the pipeline, before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..behaviour import COEFFICIENT_CHANNELS, STREAM_WIDTHS, check_same_frames
+
+
+ArrayLike = Union[np.ndarray, Tensor]
+History = Union[ArrayLike, Sequence[ArrayLike]]
+
+ARGUMENTS = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
+
+
+def check_tensor(name: str, values: ArrayLike, shape: tuple[Union[str, int], ...]) -> Tensor:
+    """`values` as a tensor of floating-point numbers, or an error that says what is wrong with it.
+
+    Args:
+        name: the argument's name; error messages begin with it.
+        values: array or tensor.
+        shape: the expected shape; a string stands for any length of at least one.
+
+    Raises:
+        TypeError: if `values` is not an array or tensor of numbers.
+        ValueError: if the shape is wrong, or a value is NaN or infinite.
+    """
+    if not isinstance(values, (np.ndarray, Tensor)):
+        raise TypeError(f"{name} must be a NumPy array or a tensor; given: {type(values).__name__}.")
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers; its dtype is {values.dtype}.")
+    tensor = torch.as_tensor(values)
+    if tensor.is_complex():
+        raise TypeError(f"{name} must hold real numbers; its dtype is {tensor.dtype}.")
+    expected = f"({', '.join(map(str, shape))})"
+    if tensor.dim() != len(shape):
+        raise ValueError(f"{name} must have shape {expected}; given: {tuple(tensor.shape)}.")
+    for length, wanted in zip(tensor.shape, shape):
+        if length != wanted if isinstance(wanted, int) else length < 1:
+            raise ValueError(f"{name} must have shape {expected}; given: {tuple(tensor.shape)}.")
+    if not tensor.is_floating_point():
+        tensor = tensor.float()
+    bad = ~torch.isfinite(tensor)
+    if bad.any():
+        first = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} holds {int(bad.sum())} NaN or infinite values, the first at {first}. Bridge those frames."
+        )
+    return tensor
+
+
+def check_speaker(streams: Mapping[str, Optional[ArrayLike]], min_frames: int) -> dict[str, Tensor]:
+    """The speaker's streams that are given, checked and as tensors `(batch, frames, width)`.
+
+    Args:
+        streams: `"audio"`, `"emotion"` and `"coefficients"` to values or None.
+        min_frames: the fewest frames that the caller can use.
+
+    Raises:
+        TypeError, ValueError: see `check_tensor`; also if no stream is given, or they differ in batch or frames.
+    """
+    given = {
+        stream: check_tensor(ARGUMENTS[stream], values, ("batch", "frames", STREAM_WIDTHS[stream]))
+        for stream, values in streams.items()
+        if values is not None
+    }
+    if not given:
+        raise ValueError(f"At least one of {', '.join(ARGUMENTS.values())} must be given; all are None.")
+    frames = check_same_frames({ARGUMENTS[stream]: values.shape[1] for stream, values in given.items()})
+    batches = {ARGUMENTS[stream]: values.shape[0] for stream, values in given.items()}
+    if len(set(batches.values())) > 1:
+        raise ValueError(f"All streams must have the same batch size; given: {batches}.")
+    if frames < min_frames:
+        raise ValueError(
+            f"The speaker's streams must have at least {min_frames} frames (one window); given: {frames}."
+        )
+    return given
+
+
+def check_history(history: History, min_frames: int) -> list[Tensor]:
+    """Listener histories as a list with one tensor `(listeners, frames, 58)` for each length.
+
+    A single array `(listeners, frames, 58)` gives a list of one; a sequence of `(frames, 58)` one entry a listener.
+
+    Raises:
+        TypeError, ValueError: see `check_tensor`; also if the history is empty or shorter than `min_frames`.
+    """
+    if isinstance(history, (np.ndarray, Tensor)):
+        histories = [check_tensor("listener_history", history, ("listeners", "frames", COEFFICIENT_CHANNELS))]
+    else:
+        if not len(history):
+            raise ValueError("listener_history must hold at least one history; given: an empty sequence.")
+        histories = [
+            check_tensor(f"listener_history[{index}]", one, ("frames", COEFFICIENT_CHANNELS))[None]
+            for index, one in enumerate(history)
+        ]
+    shortest = min(one.shape[1] for one in histories)
+    if shortest < min_frames:
+        raise ValueError(f"listener_history must have at least {min_frames} frames; given: {shortest}.")
+    return histories
