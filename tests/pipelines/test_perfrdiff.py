@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+from perfrdiff_hf import PerFRDiffPipeline, WeightShifts
+
+
+FAST = {"num_reactions": 3, "num_inference_steps": 3}
+
+
+def test_output_shapes_and_ranges(pipeline, speaker, histories, seeded):
+    output = pipeline(**speaker, listener_history=histories, generator=seeded(), **FAST)
+    assert output.reactions.shape == (2, 3, 130, 25)
+    assert output.coefficients.shape == (2, 3, 130, 58)
+    assert output.reactions.abs().max() <= 1
+    decoded = pipeline.emotion_vae.to_coefficients(output.reactions)
+    assert torch.equal(output.coefficients, pipeline.feature_extractor.add_mean_face(decoded))
+
+
+def test_numpy_tuple_output_is_the_same(pipeline, speaker, seeded):
+    tensors = pipeline(**speaker, generator=seeded(), **FAST)
+    reactions, coefficients = pipeline(**speaker, generator=seeded(), output_type="np", return_dict=False, **FAST)
+    assert np.array_equal(reactions, tensors.reactions.numpy())
+    assert np.array_equal(coefficients, tensors.coefficients.numpy())
+
+
+def test_tensors_and_arrays_are_taken_alike(pipeline, speaker, seeded):
+    tensors = {name: torch.from_numpy(values) for name, values in speaker.items()}
+    a = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    assert torch.equal(a, pipeline(**tensors, generator=seeded(), **FAST).reactions)
+
+
+def test_seed_decides_the_reactions(pipeline, speaker, seeded):
+    first = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    assert torch.equal(first, pipeline(**speaker, generator=seeded(), **FAST).reactions)
+    other = pipeline(**speaker, generator=torch.Generator().manual_seed(8), **FAST).reactions
+    assert not torch.allclose(first, other)
+    assert not torch.allclose(first[:, 0], first[:, 1])
+
+
+def test_zero_shifts_change_nothing(make_pipeline, speaker, histories, seeded):
+    fresh = make_pipeline(fresh=True)
+    generic = fresh(**speaker, generator=seeded(), **FAST)
+    personal = fresh(**speaker, listener_history=histories, generator=seeded(), **FAST)
+    assert torch.equal(generic.reactions, personal.reactions)
+    assert torch.equal(generic.coefficients, personal.coefficients)
+
+
+def test_history_decides_the_reactions(pipeline, speaker, histories, seeded):
+    def react(history):
+        return pipeline(**speaker, listener_history=history, generator=seeded(), **FAST).reactions
+
+    first = react(histories)
+    assert torch.equal(first, react(histories))
+    assert not torch.allclose(first, react(histories[::-1].copy()))
+    assert not torch.allclose(first, pipeline(**speaker, generator=seeded(), **FAST).reactions)
+
+
+def test_shifts_can_be_kept(pipeline, speaker, histories, seeded, tmp_path):
+    shifts = pipeline.personalise(histories)
+    direct = pipeline(**speaker, listener_history=histories, generator=seeded(), **FAST).reactions
+    assert torch.equal(direct, pipeline(**speaker, weight_shifts=shifts, generator=seeded(), **FAST).reactions)
+    shifts.save_pretrained(tmp_path / "both")
+    loaded = WeightShifts.from_pretrained(tmp_path / "both")
+    assert torch.equal(direct, pipeline(**speaker, weight_shifts=loaded, generator=seeded(), **FAST).reactions)
+
+
+def test_each_row_has_its_own_listener(pipeline, speaker, histories):
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+
+    both = pipeline(**speaker, listener_history=histories, generator=generators(), **FAST).reactions
+    for row in range(2):
+        alone = pipeline(
+            **{name: values[row : row + 1] for name, values in speaker.items()},
+            listener_history=histories[row : row + 1],
+            generator=generators()[row : row + 1],
+            **FAST,
+        ).reactions
+        assert torch.allclose(both[row], alone[0], atol=1e-4)
+
+
+def test_one_listener_serves_all_speakers(pipeline, speaker, histories, seeded):
+    # Without guidance, which would multiply differences of rounding.
+    options = {**FAST, "guidance_scale": 1.0}
+    one = pipeline(**speaker, listener_history=histories[:1], generator=seeded(), **options).reactions
+    twice = pipeline(**speaker, listener_history=histories[[0, 0]], generator=seeded(), **options).reactions
+    assert torch.allclose(one, twice, atol=1e-5)
+
+
+def test_histories_of_different_lengths(pipeline, histories):
+    shifts = pipeline.personalise([histories[0], histories[1, :60]])
+    again = pipeline.personalise(histories[:1])
+    assert shifts.num_listeners == 2
+    name = next(iter(shifts))
+    assert torch.allclose(shifts[name].weight_change(None)[0], again[name].weight_change(None)[0], atol=1e-6)
+
+
+def test_window_depends_on_earlier_windows_only(pipeline, speaker, seeded):
+    changed = {name: values.copy() for name, values in speaker.items()}
+    for values in changed.values():
+        values[:, 50:100] += 0.5
+    a = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    b = pipeline(**changed, generator=seeded(), **FAST).reactions
+    assert torch.equal(a[:, :, :100], b[:, :, :100])
+    assert not torch.allclose(a[:, :, 100:], b[:, :, 100:])
+
+
+def test_previous_reaction_is_fed_back_in_paper_mode(make_pipeline, speaker, seeded):
+    paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
+    seen = []
+
+    def nudge(pipeline, step, timestep, tensors):
+        seen.append(step)
+        # Only the first window's last step is changed; the second window must notice.
+        return {"latents": tensors["latents"] + 0.3} if step == 2 else tensors
+
+    a = paper(**speaker, generator=seeded(), **FAST).reactions
+    b = paper(**speaker, generator=seeded(), callback_on_step_end=nudge, **FAST).reactions
+    assert seen == list(range(9))
+    assert not torch.allclose(a[:, :, 50:], b[:, :, 50:])
+
+
+def test_save_and_load_give_the_same_output(pipeline, speaker, histories, seeded, tmp_path):
+    pipeline.save_pretrained(str(tmp_path))
+    loaded = PerFRDiffPipeline.from_pretrained(str(tmp_path))
+    loaded.set_progress_bar_config(disable=True)
+    a = pipeline(**speaker, listener_history=histories, generator=seeded(), **FAST)
+    b = loaded(**speaker, listener_history=histories, generator=seeded(), **FAST)
+    assert torch.equal(a.reactions, b.reactions)
+    assert torch.equal(a.coefficients, b.coefficients)
+
+
+def test_saved_layout_is_frozen(pipeline, tmp_path):
+    # These names are part of every published pipeline: changing one breaks them all.
+    pipeline.save_pretrained(str(tmp_path))
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert {name: value for name, value in index.items() if not name.startswith("_")} == {
+        "denoiser": ["perfrdiff_hf.models.gafrg", "GAFRGTransformer1DModel"],
+        "emotion_vae": ["perfrdiff_hf.models.emotion_vae", "EmotionVAEModel"],
+        "feature_extractor": ["perfrdiff_hf.feature_extraction", "PerFRDiffFeatureExtractor"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "style_encoder": ["perfrdiff_hf.models.pssl", "PSSLModel"],
+        "weight_shift_generator": ["perfrdiff_hf.models.pwsg", "PWSGModel"],
+    }
+
+
+def test_generic_pipeline_has_no_personal_parts(pipeline, speaker, histories, seeded, tmp_path):
+    generic = PerFRDiffPipeline(
+        pipeline.denoiser, pipeline.emotion_vae, pipeline.scheduler, pipeline.feature_extractor
+    )
+    generic.set_progress_bar_config(disable=True)
+    generic.save_pretrained(str(tmp_path))
+    loaded = PerFRDiffPipeline.from_pretrained(str(tmp_path))
+    loaded.set_progress_bar_config(disable=True)
+    a = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    assert torch.equal(a, loaded(**speaker, generator=seeded(), **FAST).reactions)
+    with pytest.raises(ValueError, match="generic"):
+        loaded(**speaker, listener_history=histories, **FAST)
+
+
+@pytest.mark.parametrize("scheduler", [DPMSolverMultistepScheduler, UniPCMultistepScheduler, DDPMScheduler])
+def test_other_schedulers(pipeline, speaker, seeded, scheduler):
+    swapped = PerFRDiffPipeline(
+        **{**pipeline.components, "scheduler": scheduler.from_config(pipeline.scheduler.config)}
+    )
+    swapped.set_progress_bar_config(disable=True)
+    reactions = swapped(**speaker, generator=seeded(), **FAST).reactions
+    assert torch.isfinite(reactions).all()
+    assert torch.equal(reactions, swapped(**speaker, generator=seeded(), **FAST).reactions)
+
+
+def test_guidance_of_one_is_the_conditional_half(pipeline, speaker, seeded):
+    a = pipeline(**speaker, generator=seeded(), guidance_scale=1.0, **FAST).reactions
+    b = pipeline(**speaker, generator=seeded(), guidance_scale=1.0 + 1e-6, **FAST).reactions
+    assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["speaker_audio", "speaker_emotion", "speaker_3dmm"])
+def test_a_single_stream_is_enough_where_trained_for(pipeline, speaker, seeded, given):
+    full = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    part = pipeline(**{given: speaker[given]}, generator=seeded(), **FAST).reactions
+    assert part.shape == full.shape
+    assert not torch.allclose(part, full)
+
+
+def test_missing_stream_is_refused_where_not_trained_for(make_pipeline, speaker):
+    whole = make_pipeline(condition_dropout=0.0)
+    with pytest.raises(ValueError, match="needs speaker_audio"):
+        whole(speaker_emotion=speaker["speaker_emotion"], speaker_3dmm=speaker["speaker_3dmm"], **FAST)
+
+
+def test_callback_names_are_checked(pipeline, speaker):
+    with pytest.raises(ValueError, match="callback_on_step_end_tensor_inputs"):
+        pipeline(
+            **speaker,
+            callback_on_step_end=lambda *_: {},
+            callback_on_step_end_tensor_inputs=["prompt_embeds"],
+            **FAST,
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: {"speaker_audio": s["speaker_audio"][..., :77]}, ValueError, r"speaker_audio.*78.*77"),
+        (lambda s: {"speaker_3dmm": s["speaker_3dmm"][0]}, ValueError, r"speaker_3dmm.*\(130, 58\)"),
+        (lambda s: {"speaker_emotion": s["speaker_emotion"][:, :129]}, ValueError, r"same number of frames.*129"),
+        (lambda s: {"speaker_emotion": s["speaker_emotion"][:1]}, ValueError, "same batch size"),
+        (lambda s: {name: values[:, :49] for name, values in s.items()}, ValueError, "at least 50 frames.*49"),
+        (
+            lambda s: {"speaker_audio": np.full_like(s["speaker_audio"], np.nan)},
+            ValueError,
+            "speaker_audio holds.*NaN",
+        ),
+        (lambda s: {"speaker_3dmm": np.full_like(s["speaker_3dmm"], np.inf)}, ValueError, "infinite"),
+        (lambda s: {"speaker_audio": s["speaker_audio"].astype(str)}, TypeError, "speaker_audio must hold numbers"),
+        (lambda s: {"speaker_audio": s["speaker_audio"].tolist()}, TypeError, "array or a tensor"),
+        (lambda s: dict.fromkeys(s), ValueError, "At least one of speaker_audio"),
+        (lambda s: {"num_reactions": 0}, ValueError, "num_reactions"),
+        (lambda s: {"num_inference_steps": 0}, ValueError, "num_inference_steps"),
+        (lambda s: {"output_type": "pil"}, ValueError, "output_type"),
+        (lambda s: {"listener_history": np.zeros((2, 90, 57))}, ValueError, r"listener_history.*58.*57"),
+        (lambda s: {"listener_history": np.zeros((90, 58))}, ValueError, r"listener_history.*\(90, 58\)"),
+        (lambda s: {"listener_history": np.zeros((2, 0, 58))}, ValueError, "listener_history"),
+        (lambda s: {"listener_history": []}, ValueError, "empty"),
+        (lambda s: {"listener_history": np.zeros((2, 20, 58))}, ValueError, "at least 50 frames; given: 20"),
+        (lambda s: {"listener_history": np.full((2, 90, 58), np.nan)}, ValueError, "NaN"),
+        (lambda s: {"listener_history": np.zeros((3, 90, 58))}, ValueError, "1 or 2 listeners"),
+        (lambda s: {"generator": [torch.Generator()]}, ValueError, "generator"),
+    ],
+)
+def test_bad_input(pipeline, speaker, change, error, message):
+    with pytest.raises(error, match=message):
+        pipeline(**{**FAST, **speaker, **change(speaker)})
+
+
+def test_history_and_shifts_exclude_each_other(pipeline, speaker, histories):
+    shifts = pipeline.personalise(histories)
+    with pytest.raises(ValueError, match="not both"):
+        pipeline(**speaker, listener_history=histories, weight_shifts=shifts, **FAST)
+
+
+def test_shifts_of_another_generator_are_refused(pipeline, speaker, histories):
+    shifts = pipeline.personalise(histories)
+    foreign = WeightShifts({f"other.{name}": shift for name, shift in shifts.items()})
+    with pytest.raises(ValueError, match="not a linear layer"):
+        pipeline(**speaker, weight_shifts=foreign, **FAST)
