@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,32 +12,22 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 from torch import Tensor
 
-from ..behaviour import EMOTION_CHANNELS, STREAM_WIDTHS
+from ..behaviour import STREAM_WIDTHS
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
-from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
+from ..models.gafrg import GAFRGTransformer1DModel
 from ..models.pssl import PSSLModel
 from ..models.pwsg import PWSGModel
 from ..models.weight_shifts import WeightShifts
 from .inputs import ARGUMENTS, ArrayLike, History, check_history, check_speaker
-from .streaming import Generators, ReactionStream, SamplingSettings, SessionState
+from .sampling import OFFICIAL_SCHEDULER_CONFIG, Generators, SamplingSettings, WindowSampler
+from .streaming import ReactionStream
 
 
-# The official sampler, in the words of `diffusers.DDIMScheduler`.
-OFFICIAL_SCHEDULER_CONFIG = {
-    "num_train_timesteps": 1000,
-    "beta_schedule": "squaredcos_cap_v2",
-    "prediction_type": "sample",
-    "clip_sample": True,
-    "clip_sample_range": 1.0,
-    "timestep_spacing": "leading",
-    "steps_offset": 0,
-    "set_alpha_to_one": False,
-}
+__all__ = ["OFFICIAL_SCHEDULER_CONFIG", "PerFRDiffPipeline", "PerFRDiffPipelineOutput"]
 
 
 @dataclass
@@ -140,21 +129,36 @@ class PerFRDiffPipeline(DiffusionPipeline):
         shifts = generator(torch.cat(styles).to(generator.device, generator.dtype))
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
+    def load_listener(self, folder: Union[str, os.PathLike]) -> WeightShifts:
+        """A listener from the folder that `WeightShifts.save_pretrained` wrote, ready for this pipeline.
+
+        Raises:
+            FileNotFoundError: if there is no listener in the folder.
+            ValueError: if the shifts were made for another generator.
+        """
+        return self._fitting(WeightShifts.from_pretrained(folder))
+
     def stream(
         self,
         listener_history: Optional[History] = None,
         weight_shifts: Optional[WeightShifts] = None,
         batch_size: int = 1,
-        num_reactions: int = 1,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 7.5,
-        generator: Generators = None,
-        eta: float = 0.0,
+        sampling_rate: Optional[int] = None,
+        **settings: Any,
     ) -> ReactionStream:
-        """Open a stream of reactions; see `ReactionStream`. The arguments are those of the call."""
-        settings = SamplingSettings(num_reactions, num_inference_steps, guidance_scale, generator, eta)
+        """Open a stream of reactions; see `ReactionStream`.
+
+        Args:
+            listener_history: as for the call.
+            weight_shifts: as for the call.
+            batch_size: speakers that are heard at once, each with their own listener.
+            sampling_rate: samples per second, if sound will come as raw samples.
+            settings: `SamplingSettings`: `num_reactions`, `num_inference_steps`, `guidance_scale`, `overlap`,
+                `generator` and so on, as for the call.
+        """
         shifts = self._choose_shifts(listener_history, weight_shifts, batch_size)
-        return ReactionStream(self, SessionState(batch_size, settings, shifts))
+        sampler = WindowSampler(self.denoiser, self.scheduler, SamplingSettings(**settings), shifts)
+        return ReactionStream(self, sampler, batch_size, sampling_rate)
 
     @torch.no_grad()
     def __call__(
@@ -167,6 +171,8 @@ class PerFRDiffPipeline(DiffusionPipeline):
         num_reactions: int = 10,
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        overlap: int = 0,
         generator: Generators = None,
         eta: float = 0.0,
         output_type: str = "pt",
@@ -187,6 +193,8 @@ class PerFRDiffPipeline(DiffusionPipeline):
             num_reactions: reactions to each clip.
             num_inference_steps: denoising steps of each window.
             guidance_scale: strength of classifier-free guidance; 1 is none.
+            guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1.
+            overlap: frames by which each window reaches back over the one before it, held fixed; 0 is official.
             generator: source of noise, or a list with one for each clip.
             eta: noise of each DDIM step, from 0 to 1.
             output_type: `"pt"` or `"np"`.
@@ -205,16 +213,18 @@ class PerFRDiffPipeline(DiffusionPipeline):
         shifts = self._choose_shifts(listener_history, weight_shifts, batch)
         on_step_end = self._step_callback(callback_on_step_end, callback_on_step_end_tensor_inputs)
         settings = SamplingSettings(
-            num_reactions, num_inference_steps, guidance_scale, generator, eta, on_step_end=on_step_end
+            num_reactions, num_inference_steps, guidance_scale, guidance_interval, overlap, generator, eta
         )
-        state = SessionState(batch, settings, shifts)
-
-        speaker = self.prepare_speaker(speaker)
-        windows = [self.silent_window(speaker, batch)]
-        for start in range(0, frames - self.window_size, self.window_size):
-            windows.append({name: values[:, start : start + self.window_size] for name, values in speaker.items()})
-        reactions = torch.cat([self.react(window, state) for window in self.progress_bar(windows)], dim=2)
-        reactions = reactions[:, :, :frames]
+        sampler = WindowSampler(self.denoiser, self.scheduler, settings, shifts, on_step_end)
+        stream = ReactionStream(self, sampler, batch)
+        stream.hear(self.prepare_speaker(speaker))
+        later_windows = max(0, -(-(frames - self.window_size) // (self.window_size - overlap)))
+        with self.progress_bar(total=1 + later_windows) as progress_bar:
+            segments = []
+            for segment in stream.segments(until=frames):
+                segments.append(segment.reactions)
+                progress_bar.update()
+        reactions = torch.cat(segments, dim=2)[:, :, :frames]
         coefficients = self.decode(reactions)
         self.maybe_free_model_hooks()
 
@@ -232,12 +242,25 @@ class PerFRDiffPipeline(DiffusionPipeline):
         if output_type not in ("pt", "np"):
             raise ValueError(f"output_type must be 'pt' or 'np'; given: {output_type!r}.")
         speaker = check_speaker(streams, min_frames=self.window_size)
-        self._check_missing_streams(speaker)
+        self.check_streams(speaker)
         return speaker
+
+    def check_streams(self, given: Iterable[str]) -> None:
+        """See that the model was trained to do without the streams of behaviour that are missing.
+
+        Raises:
+            ValueError: if not.
+        """
+        needed = {"audio": "audio", "coefficients": "coefficients", "emotion": "speaker_latent"}
+        kinds = self.denoiser.condition_widths
+        missing = [ARGUMENTS[stream] for stream, kind in needed.items() if stream not in given and kind in kinds]
+        if missing and self.denoiser.config.condition_dropout == 0:
+            raise ValueError(
+                f"This model was trained with every stream (condition_dropout 0) and needs {', '.join(missing)}."
+            )
 
     def prepare_speaker(self, speaker: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Bring the speaker's streams to the pipeline's device and remove the mean face."""
-        self._check_missing_streams(speaker)
         prepared = {name: values.to(self.device, self._sample_dtype) for name, values in speaker.items()}
         if "coefficients" in prepared:
             prepared["coefficients"] = self.feature_extractor.remove_mean_face(prepared["coefficients"])
@@ -278,86 +301,40 @@ class PerFRDiffPipeline(DiffusionPipeline):
         return self.denoiser.encode_condition(conditions, num_frames=self.window_size)
 
     @torch.no_grad()
-    def react(self, window: Mapping[str, Tensor], state: SessionState) -> Tensor:
-        """Generate the next window of reactions from the speaker's window before it.
+    def react(
+        self,
+        window: Mapping[str, Tensor],
+        sampler: WindowSampler,
+        batch_size: int,
+        previous: Optional[Tensor] = None,
+        held: Optional[Tensor] = None,
+    ) -> Tensor:
+        """Generate a window of reactions from the speaker's window before it.
 
         Args:
             window: the speaker's prepared streams, `(batch, window, width)`.
-            state: the session, which is moved on by one window.
+            sampler: how to sample, and for which listeners.
+            batch_size: speakers.
+            previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at
+                the beginning. A denoiser with the condition `"past_emotion"` reads them (equation 9).
+            held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
 
         Returns:
             `(batch, num_reactions, window, 25)` in [-1, 1].
         """
-        condition = self._cache_window(window, state)
-        latents = self.prepare_latents(state)
-        reactions = self._denoise(latents, condition, state).clamp(-1.0, 1.0)
-        state.windows += 1
-        state.previous = reactions
-        return reactions
-
-    def prepare_latents(self, state: SessionState) -> Tensor:
-        """The noise from which a window is denoised, `(batch, num_reactions, window, 25)`."""
-        shape = (state.batch_size, state.settings.num_reactions, self.window_size, EMOTION_CHANNELS)
-        generator = state.settings.generator
-        if isinstance(generator, Iterable):
-            generator = list(generator)
-            if len(generator) != state.batch_size:
-                raise ValueError(
-                    f"generator must be one, or one for each of {state.batch_size} clips; given: {len(generator)}."
-                )
-        return randn_tensor(shape, generator=generator, device=self.device, dtype=self._sample_dtype)
+        latents = sampler.noise(batch_size, self.window_size, self.device, self._sample_dtype)
+        if "past_emotion" not in self.denoiser.condition_widths:
+            return sampler.sample(self.encode_speaker(window), latents, held)
+        # Every reaction has a past of its own, so every reaction is a condition of its own.
+        past = torch.zeros_like(latents) if previous is None else previous
+        tokens = self.encode_speaker(window, past.flatten(0, 1), repeats=latents.shape[1])
+        return sampler.sample(tokens, latents, held)
 
     @torch.no_grad()
     def decode(self, reactions: Tensor) -> Tensor:
         """The coefficients `(..., 58)`, mean face included, that go with reactions `(..., 25)`."""
         coefficients = self.emotion_vae.to_coefficients(reactions.to(self.emotion_vae.dtype))
         return self.feature_extractor.add_mean_face(coefficients.to(reactions.dtype))
-
-    def _denoise(self, latents: Tensor, condition: ConditionCache, state: SessionState) -> Tensor:
-        settings = state.settings
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(settings.num_inference_steps, device=latents.device)
-        step_options = self._step_options(scheduler, settings)
-        latents = latents * scheduler.init_noise_sigma
-        first_step = state.windows * len(scheduler.timesteps)
-        for step, timestep in enumerate(scheduler.timesteps):
-            predictions = self._predict(scheduler.scale_model_input(latents, timestep), timestep, condition, state)
-            latents = scheduler.step(predictions, timestep, latents, **step_options).prev_sample
-            if settings.on_step_end is not None:
-                tensors = {"latents": latents, "predictions": predictions}
-                latents = settings.on_step_end(first_step + step, timestep, tensors).get("latents", latents)
-        return latents
-
-    def _predict(self, latents: Tensor, timestep: Tensor, condition: ConditionCache, state: SessionState) -> Tensor:
-        """The clean reactions that the denoiser predicts, guided: `(batch, num_reactions, window, 25)`."""
-        halves = 1 if state.settings.guidance_scale == 1 else 2
-        groups = condition.num_conditions // halves
-        rows = latents.reshape(groups, 1, -1, *latents.shape[2:]).expand(-1, halves, -1, -1, -1)
-        predicted = self.denoiser(
-            rows.flatten(0, 2).to(self.denoiser.dtype), timestep, condition, state.weight_shifts
-        ).sample.to(latents.dtype)
-        if halves == 1:
-            return predicted.view_as(latents)
-        unconditional, conditional = predicted.view(groups, 2, -1, *latents.shape[2:]).unbind(1)
-        guided = unconditional + state.settings.guidance_scale * (conditional - unconditional)
-        return guided.reshape(latents.shape)
-
-    def _cache_window(self, window: Mapping[str, Tensor], state: SessionState) -> ConditionCache:
-        """Keys and values of the window's condition, and of the unconditional half before each where guidance asks."""
-        previous, repeats = None, 1
-        if "past_emotion" in self.denoiser.condition_widths:
-            # Every reaction has a past of its own, so every reaction is a condition of its own.
-            repeats = state.settings.num_reactions
-            shape = (state.batch_size * repeats, self.window_size, EMOTION_CHANNELS)
-            none_yet = torch.zeros(shape, device=self.device, dtype=self._sample_dtype)
-            previous = none_yet if state.previous is None else state.previous.flatten(0, 1)
-        tokens = self.encode_speaker(window, previous, repeats)
-        cache = self.denoiser.cache_condition(tokens, state.weight_shifts)
-        if state.settings.guidance_scale == 1:
-            return cache
-        if state.null_cache is None:
-            state.null_cache = self.denoiser.cache_condition(torch.zeros_like(tokens), state.weight_shifts)
-        return ConditionCache.interleave([state.null_cache, cache])
 
     def _choose_shifts(
         self, history: Optional[History], weight_shifts: Optional[WeightShifts], batch: int
@@ -372,31 +349,16 @@ class PerFRDiffPipeline(DiffusionPipeline):
             raise ValueError(
                 f"{name} must hold 1 or {batch} listeners, as many as speakers; given: {shifts.num_listeners}."
             )
+        return self._fitting(shifts)
+
+    def _fitting(self, shifts: WeightShifts) -> WeightShifts:
         shifts.check_layers(self.denoiser)
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
-
-    def _check_missing_streams(self, speaker: Mapping[str, Tensor]) -> None:
-        needed = {"audio": "audio", "coefficients": "coefficients", "emotion": "speaker_latent"}
-        missing = [ARGUMENTS[s] for s, kind in needed.items() if s not in speaker and kind in self._kinds]
-        if missing and self.denoiser.config.condition_dropout == 0:
-            raise ValueError(
-                f"This model was trained with every stream (condition_dropout 0) and needs {', '.join(missing)}."
-            )
-
-    @property
-    def _kinds(self) -> Iterable[str]:
-        return self.denoiser.condition_widths
 
     @property
     def _sample_dtype(self) -> torch.dtype:
         # Noise and steps stay in float32 where the denoiser computes in less.
         return torch.promote_types(self.denoiser.dtype, torch.float32)
-
-    def _step_options(self, scheduler: Any, settings: SamplingSettings) -> dict[str, Any]:
-        # Schedulers differ in what their step takes. The official sampler re-derives epsilon from the clipped sample.
-        options = {"generator": settings.generator, "eta": settings.eta, "use_clipped_model_output": True}
-        accepted = inspect.signature(scheduler.step).parameters
-        return {name: value for name, value in options.items() if name in accepted}
 
     def _step_callback(self, callback: Optional[Callable[..., dict]], names: Iterable[str]) -> Optional[Callable]:
         if callback is None:

@@ -6,60 +6,35 @@ same numbers, so that they agree to the last bit for the same seed, however the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional, Union
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.gafrg import ConditionCache
-from ..models.weight_shifts import WeightShifts
-from .inputs import ArrayLike, check_speaker
+from ..data.audio import mfcc_features
+from .inputs import ARGUMENTS, ArrayLike, check_speaker, check_tensor
+from .sampling import WindowSampler
 
 
 if TYPE_CHECKING:
     from .perfrdiff import PerFRDiffPipeline
 
 
-Generators = Union[torch.Generator, Sequence[torch.Generator], None]
-
-
-@dataclass
-class SamplingSettings:
-    """How reactions are sampled; the same for every window of a session.
-
-    Args:
-        num_reactions: reactions to each speaker.
-        num_inference_steps: denoising steps of each window.
-        guidance_scale: strength of classifier-free guidance; 1 is none.
-        generator: one source of noise, or one for each speaker.
-        eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
-        on_step_end: called after every denoising step with `(step, timestep, tensors)`, counted over all windows; may
-            return tensors to go on with.
-    """
-
-    num_reactions: int = 10
-    num_inference_steps: int = 50
-    guidance_scale: float = 7.5
-    generator: Generators = None
-    eta: float = 0.0
-    on_step_end: Optional[Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]] = None
-
-    def __post_init__(self) -> None:
-        for name in ("num_reactions", "num_inference_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; given: {getattr(self, name)}.")
+# How far one stream of behaviour may run ahead of another before something must be wrong, in windows.
+MOST_WINDOWS_AHEAD = 30
 
 
 @dataclass
 class ReactionSegment:
-    """One window of reactions.
+    """New frames of the reactions.
 
     Args:
-        start: index of its first frame since the stream began.
-        reactions: `(batch, num_reactions, window, 25)`.
-        coefficients: `(batch, num_reactions, window, 58)`, mean face included.
+        start: index of the first of them since the stream began.
+        reactions: `(batch, num_reactions, frames, 25)` in [-1, 1].
+        coefficients: `(batch, num_reactions, frames, 58)`, mean face included.
     """
 
     start: int
@@ -67,119 +42,200 @@ class ReactionSegment:
     coefficients: Tensor
 
 
-@dataclass
-class SessionState:
-    """What a session carries from window to window.
-
-    Args:
-        batch_size: speakers that are heard at once.
-        settings: how to sample.
-        weight_shifts: the listeners' shifts; None is the generic model.
-        windows: how many windows have been generated.
-        null_cache: the condition cache of the unconditional half of guidance: it never changes in a session.
-        previous: the window generated last, `(batch, num_reactions, window, 25)`.
-    """
-
-    batch_size: int
-    settings: SamplingSettings
-    weight_shifts: Optional[WeightShifts] = None
-    windows: int = 0
-    null_cache: Optional[ConditionCache] = None
-    previous: Optional[Tensor] = field(default=None, repr=False)
-
-
 class ReactionStream:
     """Reactions to behaviour that arrives bit by bit; made by `PerFRDiffPipeline.stream`.
 
-    Window `i` of the reaction covers frames `[i * w, (i + 1) * w)` and depends on the speaker's windows before it
-    (equation 3). It comes out of `push` as soon as the speaker's window `i - 1` is complete; window 0, which depends
-    on nothing that the speaker did, comes out of the first `push`. What is kept is less than one window of the speaker
-    and one of the reaction, however long the session.
+    The window of reactions that begins at frame `t` depends on the speaker's frames before `t` (equation 3), and comes
+    out of `push` as soon as the speaker's frame `t - 1` is in. The first one, at frame 0, depends on nothing that the
+    speaker did and comes out of the first `push`. With an overlap of `o` frames, windows of `w` frames follow each
+    other every `w - o` frames: the first `o` frames of each are those already shown, so that a segment holds `w - o`
+    new frames, and the newest of them are `o` frames further from the speaker's behaviour that they answer.
+
+    What is kept is one window of the speaker and of the reactions, however long the session.
+
+    Args:
+        pipeline: which generates.
+        sampler: how, and for which listeners.
+        batch_size: speakers that are heard at once, each with their own listener.
+        sampling_rate: samples per second of the sound that `push` may get; None if it gets audio features.
     """
 
-    def __init__(self, pipeline: PerFRDiffPipeline, state: SessionState):
+    def __init__(
+        self,
+        pipeline: PerFRDiffPipeline,
+        sampler: WindowSampler,
+        batch_size: int,
+        sampling_rate: Optional[int] = None,
+    ):
+        size, overlap = pipeline.window_size, sampler.settings.overlap
+        if overlap >= size:
+            raise ValueError(f"overlap must be below the window of {size} frames; given: {overlap}.")
         self._pipeline = pipeline
-        self._first_state = state
+        self._sampler = sampler
+        self._batch_size = batch_size
+        self._sampling_rate = sampling_rate
+        self._stride = size - overlap
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that was pushed; the listeners and the settings stay, the generator goes on."""
-        first = self._first_state
-        self._state = SessionState(first.batch_size, first.settings, first.weight_shifts)
-        self._pending: Optional[dict[str, Tensor]] = None
+        # Each stream of behaviour is held from frame `_heard_from` on; before its first frame there is silence.
+        self._heard: dict[str, Tensor] = {}
+        self._heard_from = -self._pipeline.window_size
+        self._samples = np.zeros((self._batch_size, 0), dtype=np.float32)
+        self._shown: Optional[Tensor] = None
+        self._next_window = 0
 
     @property
-    def frames_pushed(self) -> int:
-        """Frames of the speaker since the stream began."""
-        complete = max(self._state.windows - 1, 0) * self._pipeline.window_size
-        return complete + self._pending_frames
-
-    @property
-    def _pending_frames(self) -> int:
-        return next(iter(self._pending.values())).shape[1] if self._pending else 0
+    def frames_heard(self) -> int:
+        """Frames of the speaker since the stream began, of the stream of behaviour that is furthest behind."""
+        return self._heard_from + min((values.shape[1] for values in self._heard.values()), default=-self._heard_from)
 
     def push(
         self,
         audio: Optional[ArrayLike] = None,
         emotion: Optional[ArrayLike] = None,
         coefficients: Optional[ArrayLike] = None,
+        samples: Optional[ArrayLike] = None,
     ) -> list[ReactionSegment]:
         """Take the next frames of the speaker and give the segments that they complete.
 
+        The first chunk decides which streams of behaviour the session has.
+
         Args:
-            audio: `(batch, frames, 78)`.
+            audio: `(batch, frames, 78)` audio features.
             emotion: `(batch, frames, 25)`.
             coefficients: `(batch, frames, 58)`, mean face included.
+            samples: `(batch, samples)` raw sound in [-1, 1] instead of audio features, any number of samples. It need
+                not keep step with the face: either may come alone, and what is ahead waits for the other.
 
         Raises:
             TypeError, ValueError: if the chunk does not fit the stream: other streams of behaviour than in the first
-                chunk, wrong shapes, NaN. The chunk is then ignored as a whole, and the stream goes on as before.
+                chunk, wrong shapes, NaN, sound that runs away from the face. The chunk is then ignored as a whole,
+                and the stream goes on as before.
         """
-        chunk = check_speaker({"audio": audio, "emotion": emotion, "coefficients": coefficients}, min_frames=1)
-        self._check_chunk(chunk)
-        chunk = self._pipeline.prepare_speaker(chunk)
-        if self._pending is not None:
-            chunk = {name: torch.cat([self._pending[name], values], dim=1) for name, values in chunk.items()}
-        size = self._pipeline.window_size
-        frames = next(iter(chunk.values())).shape[1]
-        complete = frames // size
-        self._pending = {name: values[:, complete * size :] for name, values in chunk.items()}
-        windows = [
-            {name: values[:, i * size : (i + 1) * size] for name, values in chunk.items()} for i in range(complete)
-        ]
-        return self._segments(chunk.keys(), windows)
+        chunk, samples_left = self._check_chunk(audio, emotion, coefficients, samples)
+        self.hear(self._pipeline.prepare_speaker(chunk))
+        self._samples = samples_left
+        return list(self.segments())
+
+    def hear(self, speaker: Mapping[str, Tensor]) -> None:
+        """Take frames from `PerFRDiffPipeline.prepare_speaker`, without generating anything yet."""
+        if not self._heard:
+            self._heard = self._pipeline.silent_window(speaker, self._batch_size)
+        joined = {name: torch.cat([self._heard[name], values], dim=1) for name, values in speaker.items()}
+        self._heard = {**self._heard, **joined}
 
     def flush(self) -> list[ReactionSegment]:
-        """End the session: complete the last, partial window by holding its last frame, and give its segment."""
-        if not self._pending_frames:
+        """End the session: hold the speaker's last frame until one more window begins, and give its segment."""
+        missing = self._next_window - self.frames_heard
+        if not self._heard or missing == self._stride:
             return []
-        pending = self._pending or {}
-        missing = self._pipeline.window_size - self._pending_frames
-        window = {
-            name: torch.cat([values, values[:, -1:].expand(-1, missing, -1)], dim=1)
-            for name, values in pending.items()
+        end = {name: values[:, : self.frames_heard - self._heard_from] for name, values in self._heard.items()}
+        self._heard = {
+            name: torch.cat([values, values[:, -1:].expand(-1, missing, -1)], dim=1) for name, values in end.items()
         }
-        self._pending = {name: values[:, :0] for name, values in pending.items()}
-        return self._segments(window.keys(), [window])
+        return list(self.segments())
 
-    def _segments(self, streams: Iterable[str], windows: list[dict[str, Tensor]]) -> list[ReactionSegment]:
-        segments = []
-        if self._state.windows == 0:
-            segments.append(self._react(self._pipeline.silent_window(streams, self._state.batch_size)))
-        for window in windows:
-            segments.append(self._react(window))
-        return segments
+    def segments(self, until: Optional[int] = None) -> Iterator[ReactionSegment]:
+        """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
+        size, overlap = self._pipeline.window_size, self._sampler.settings.overlap
+        while self._heard and self._next_window <= self.frames_heard:
+            if until is not None and self._shown_until >= until:
+                return
+            first = self._next_window - size - self._heard_from
+            window = {name: values[:, first : first + size] for name, values in self._heard.items()}
+            reactions = self._react(window)
+            # The first window has nothing to join.
+            new = reactions if self._shown is None else reactions[:, :, overlap:]
+            segment = ReactionSegment(self._shown_until, new, self._pipeline.decode(new))
+            self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -size - overlap :]
+            self._next_window += self._stride
+            self._forget()
+            yield segment
 
-    def _react(self, window: Mapping[str, Tensor]) -> ReactionSegment:
-        start = self._state.windows * self._pipeline.window_size
-        reactions = self._pipeline.react(window, self._state)
-        return ReactionSegment(start, reactions, self._pipeline.decode(reactions))
+    @property
+    def _shown_until(self) -> int:
+        """The frame after the last one that was generated."""
+        return 0 if self._shown is None else self._next_window + self._sampler.settings.overlap
 
-    def _check_chunk(self, chunk: Mapping[str, Tensor]) -> None:
-        if self._pending is not None and set(chunk) != set(self._pending):
+    def _react(self, window: Mapping[str, Tensor]) -> Tensor:
+        overlap, size = self._sampler.settings.overlap, self._pipeline.window_size
+        held = previous = None
+        if self._shown is not None:
+            held = self._shown[:, :, -overlap:] if overlap else None
+            before = self._shown[:, :, : self._shown.shape[2] - overlap]
+            # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
+            silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
+            previous = torch.cat([silence, before], dim=2)[:, :, -size:]
+        return self._pipeline.react(window, self._sampler, self._batch_size, previous, held)
+
+    def _forget(self) -> None:
+        """Keep only what the next window needs."""
+        keep_from = self._next_window - self._pipeline.window_size
+        self._heard = {name: values[:, keep_from - self._heard_from :] for name, values in self._heard.items()}
+        self._heard_from = keep_from
+
+    def _check_chunk(
+        self,
+        audio: Optional[ArrayLike],
+        emotion: Optional[ArrayLike],
+        coefficients: Optional[ArrayLike],
+        samples: Optional[ArrayLike],
+    ) -> tuple[dict[str, Tensor], np.ndarray]:
+        """The chunk's streams, checked against those of the session, and the samples that wait for more."""
+        streams = {"audio": audio, "emotion": emotion, "coefficients": coefficients}
+        samples_left = self._samples
+        chunk: dict[str, Tensor] = {}
+        if any(values is not None for values in streams.values()):
+            chunk = check_speaker(streams, min_frames=1)
+        elif samples is None:
+            raise ValueError(f"push needs at least one of samples, {', '.join(ARGUMENTS)}; all are None.")
+        if samples is not None:
+            if "audio" in chunk:
+                raise ValueError("Give audio features or samples, not both.")
+            features, samples_left = self._hear_samples(samples)
+            chunk["audio"] = features
+        given = set(chunk)
+        if self._sampling_rate is not None and self._heard:
+            given |= set(self._heard)  # sound and face may come in turns
+        if not self._heard:
+            self._pipeline.check_streams(given)
+        elif given != set(self._heard):
             raise ValueError(
-                f"Every chunk must hold the streams of the first one, {sorted(self._pending)}; given: {sorted(chunk)}."
+                f"Every chunk must hold the streams of the first one, {sorted(self._heard)}; given: {sorted(chunk)}."
             )
-        batch = next(iter(chunk.values())).shape[0]
-        if batch != self._state.batch_size:
-            raise ValueError(f"Every chunk must hold {self._state.batch_size} speakers; given: {batch}.")
+        batches = {values.shape[0] for values in chunk.values()}
+        if batches != {self._batch_size}:
+            raise ValueError(f"Every chunk must hold {self._batch_size} speakers; given: {sorted(batches)}.")
+        self._check_in_step(chunk)
+        return chunk, samples_left
+
+    def _check_in_step(self, chunk: Mapping[str, Tensor]) -> None:
+        lengths = {name: values.shape[1] for name, values in self._heard.items()}
+        lengths.update({name: lengths.get(name, 0) + values.shape[1] for name, values in chunk.items()})
+        ahead = max(lengths.values()) - min(lengths.values())
+        if ahead > MOST_WINDOWS_AHEAD * self._pipeline.window_size:
+            fastest, slowest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
+            raise ValueError(
+                f"{fastest} is {ahead} frames ahead of {slowest}. Push the missing frames of {slowest} first, or "
+                "reset the stream."
+            )
+
+    def _hear_samples(self, samples: ArrayLike) -> tuple[Tensor, np.ndarray]:
+        """Audio features of the frames that the samples complete, `(batch, frames, 78)`, and the samples left over."""
+        if self._sampling_rate is None:
+            raise ValueError("samples need a sampling_rate: give it to PerFRDiffPipeline.stream.")
+        given = check_tensor("samples", samples, ("batch", "samples")).float().cpu().numpy()
+        if len(given) != self._batch_size:
+            raise ValueError(f"samples must hold {self._batch_size} speakers; given: {len(given)}.")
+        sound = np.concatenate([self._samples, given], axis=1)
+        per_frame = int(self._sampling_rate / self._pipeline.feature_extractor.frame_rate)
+        frames = sound.shape[1] // per_frame
+        if not frames:
+            return torch.zeros(self._batch_size, 0, 78), sound
+        # A frame's features depend on its own samples only, so that no chunking can change them.
+        features = np.stack(
+            [mfcc_features(one, self._sampling_rate, frames) for one in sound[:, : frames * per_frame]]
+        )
+        return torch.from_numpy(features), sound[:, frames * per_frame :]

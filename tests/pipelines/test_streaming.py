@@ -25,7 +25,7 @@ def test_every_chunking_equals_the_full_clip(make_pipeline, speaker, histories, 
     stream = pipeline.stream(listener_history=histories, batch_size=2, generator=seeded(), **FAST)
     segments = [segment for chunk in chunks(speaker, lengths) for segment in stream.push(**chunk)]
     assert [segment.start for segment in segments] == [0, 50, 100]
-    assert stream.frames_pushed == 130
+    assert stream.frames_heard == 130
     assert torch.equal(torch.cat([s.reactions for s in segments], 2)[:, :, :130], full.reactions)
     assert torch.equal(torch.cat([s.coefficients for s in segments], 2)[:, :, :130], full.coefficients)
 
@@ -50,7 +50,7 @@ def test_reset_begins_anew(pipeline, speaker, seeded):
     stream = pipeline.stream(batch_size=2, generator=generator, **FAST)
     first = [s.reactions for chunk in chunks(speaker, [70]) for s in stream.push(**chunk)]
     stream.reset()
-    assert stream.frames_pushed == 0
+    assert stream.frames_heard == 0
     generator.manual_seed(7)
     again = [s.reactions for chunk in chunks(speaker, [70]) for s in stream.push(**chunk)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

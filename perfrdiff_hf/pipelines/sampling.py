@@ -1,0 +1,189 @@
+"""Sampling one window of reactions: the denoising loop, guidance, and frames that are held fixed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
+from ..models.weight_shifts import WeightShifts
+
+
+Generators = Union[torch.Generator, Sequence[torch.Generator], None]
+
+# The official sampler, in the words of `diffusers.DDIMScheduler`.
+OFFICIAL_SCHEDULER_CONFIG = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "squaredcos_cap_v2",
+    "prediction_type": "sample",
+    "clip_sample": True,
+    "clip_sample_range": 1.0,
+    "timestep_spacing": "leading",
+    "steps_offset": 0,
+    "set_alpha_to_one": False,
+}
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How reactions are sampled; the same for every window of a session.
+
+    Args:
+        num_reactions: reactions to each speaker.
+        num_inference_steps: denoising steps of each window.
+        guidance_scale: strength of classifier-free guidance; 1 is none.
+        guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; the other
+            steps cost half.
+        overlap: frames by which a window reaches back over the one before it. They are held fixed as they were shown,
+            so that the new frames join them smoothly; 0 is the official sampler.
+        generator: one source of noise, or one for each speaker.
+        eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
+
+    Raises:
+        ValueError: if a value lies outside its range.
+    """
+
+    num_reactions: int = 10
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    overlap: int = 0
+    generator: Generators = None
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_reactions", 1), ("num_inference_steps", 1), ("overlap", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; given: {getattr(self, name)}.")
+        first, last = self.guidance_interval
+        if not 0 <= first <= last <= 1:
+            raise ValueError(f"guidance_interval must rise within [0, 1]; given: {self.guidance_interval}.")
+
+    def is_guided(self, step: int) -> bool:
+        """Whether a step, counted from 0, is guided."""
+        first, last = self.guidance_interval
+        return self.guidance_scale != 1 and first * self.num_inference_steps <= step < last * self.num_inference_steps
+
+
+class WindowSampler:
+    """Samples windows of reactions with one denoiser, scheduler and batch of listeners.
+
+    Args:
+        denoiser: GAFRG.
+        scheduler: any diffusers scheduler that can predict samples; a copy of it is used.
+        settings: how to sample.
+        weight_shifts: the listeners' shifts; None is the generic model.
+        on_step_end: called after every denoising step with `(step, timestep, tensors)`, the step counted over all
+            windows; may return `latents` to go on with.
+    """
+
+    def __init__(
+        self,
+        denoiser: GAFRGTransformer1DModel,
+        scheduler: Any,
+        settings: SamplingSettings,
+        weight_shifts: Optional[WeightShifts] = None,
+        on_step_end: Optional[Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]] = None,
+    ):
+        self.settings = settings
+        self._denoiser = denoiser
+        self._scheduler = type(scheduler).from_config(scheduler.config)
+        self._weight_shifts = weight_shifts
+        self._on_step_end = on_step_end
+        self._null_cache: Optional[ConditionCache] = None
+        self._steps_done = 0
+
+    def noise(self, batch_size: int, num_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The noise from which a window is denoised, `(batch, num_reactions, frames, 25)`.
+
+        Raises:
+            ValueError: if the generators are not one for each speaker.
+        """
+        generator: Any = self.settings.generator
+        if generator is not None and not isinstance(generator, torch.Generator):
+            generator = list(generator)
+            if len(generator) != batch_size:
+                raise ValueError(
+                    f"generator must be one, or one for each of {batch_size} clips; given: {len(generator)}."
+                )
+        shape = (batch_size, self.settings.num_reactions, num_frames, self._denoiser.config.in_channels)
+        return randn_tensor(shape, generator=generator, device=device, dtype=dtype)
+
+    @torch.no_grad()
+    def sample(self, tokens: Tensor, latents: Tensor, held: Optional[Tensor] = None) -> Tensor:
+        """Denoise one window.
+
+        Args:
+            tokens: `(conditions, tokens, hidden_size)` from `encode_condition`: one condition for each speaker, or
+                one for each reaction.
+            latents: `(batch, num_reactions, frames, 25)` noise.
+            held: `(batch, num_reactions, overlap, 25)` what the first frames must be.
+
+        Returns:
+            `(batch, num_reactions, frames, 25)` in [-1, 1].
+        """
+        scheduler = self._scheduler
+        scheduler.set_timesteps(self.settings.num_inference_steps, device=latents.device)
+        options = self._step_options()
+        plain, guided = self._cache(tokens)
+        latents = latents * scheduler.init_noise_sigma
+        for step, timestep in enumerate(scheduler.timesteps):
+            inputs = scheduler.scale_model_input(latents, timestep)
+            if self.settings.is_guided(step):
+                predictions = self._predict_guided(inputs, timestep, guided)
+            else:
+                predictions = self._predict(inputs, timestep, plain)
+            if held is not None:
+                # The clean value of these frames is known. The scheduler then moves them along their own path to it,
+                # and at every step the new frames attend to them at the right level of noise.
+                predictions[:, :, : held.shape[2]] = held
+            latents = scheduler.step(predictions, timestep, latents, **options).prev_sample
+            latents = self._end_step(timestep, latents, predictions)
+        latents = latents.clamp(-1.0, 1.0)
+        if held is not None:
+            latents[:, :, : held.shape[2]] = held
+        return latents
+
+    def _cache(self, tokens: Tensor) -> tuple[Optional[ConditionCache], Optional[ConditionCache]]:
+        """The window's condition for steps without and with guidance, as far as such steps exist."""
+        plain = self._denoiser.cache_condition(tokens, self._weight_shifts)
+        if not any(map(self.settings.is_guided, range(self.settings.num_inference_steps))):
+            return plain, None
+        if self._null_cache is None:
+            # Nothing of the speaker is in it, so it holds for the whole session.
+            self._null_cache = self._denoiser.cache_condition(torch.zeros_like(tokens), self._weight_shifts)
+        return plain, ConditionCache.interleave([self._null_cache, plain])
+
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
+        rows = latents.flatten(0, 1).to(self._denoiser.dtype)
+        return self._denoiser(rows, timestep, condition, self._weight_shifts).sample.to(latents.dtype).view_as(latents)
+
+    def _predict_guided(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
+        # Rows: for each condition the unconditional half, then the conditional one.
+        num_conditions = condition.num_conditions // 2 if condition else 1
+        rows = latents.reshape(num_conditions, 1, -1, *latents.shape[2:]).expand(-1, 2, -1, -1, -1)
+        predicted = self._denoiser(
+            rows.flatten(0, 2).to(self._denoiser.dtype), timestep, condition, self._weight_shifts
+        ).sample.to(latents.dtype)
+        unconditional, conditional = predicted.view(num_conditions, 2, -1, *latents.shape[2:]).unbind(1)
+        guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
+        return guided.reshape(latents.shape)
+
+    def _end_step(self, timestep: Tensor, latents: Tensor, predictions: Tensor) -> Tensor:
+        if self._on_step_end is not None:
+            tensors = {"latents": latents, "predictions": predictions}
+            latents = self._on_step_end(self._steps_done, timestep, tensors).get("latents", latents)
+        self._steps_done += 1
+        return latents
+
+    def _step_options(self) -> dict[str, Any]:
+        # Schedulers differ in what their step takes. The official one re-derives epsilon from the clipped sample.
+        options = {"generator": self.settings.generator, "eta": self.settings.eta, "use_clipped_model_output": True}
+        accepted = inspect.signature(self._scheduler.step).parameters
+        return {name: value for name, value in options.items() if name in accepted}
