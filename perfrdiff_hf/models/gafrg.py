@@ -216,6 +216,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         self.norm_out = nn.LayerNorm(hidden_size)
         self.mapping = nn.Linear(hidden_size, in_channels)
         self.gradient_checkpointing = False
+        self._generic_weights: dict[str, Tensor] = {}
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -241,6 +242,34 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         names += [f"layers.{layer}.{name}" for layer in layers for name in inside]
         weights = dict(self.named_parameters())
         return {name: list(weights[f"{name}.weight"].shape) for name in names}
+
+    def fuse_weight_shifts(self, weight_shifts: WeightShifts) -> None:
+        """Merge one listener's shifts into the weights, for a long session with that listener alone.
+
+        The forward call then costs what the generic model costs, and takes no `weight_shifts`. The generic weights
+        are kept for `unfuse_weight_shifts`.
+
+        Raises:
+            ValueError: if there are several listeners, the shifts are another generator's, or some are fused already.
+        """
+        if self._generic_weights:
+            raise ValueError("Weight shifts are fused already; call unfuse_weight_shifts first.")
+        if weight_shifts.num_listeners != 1:
+            raise ValueError(
+                f"weight_shifts must hold one listener to be fused; given: {weight_shifts.num_listeners}."
+            )
+        weight_shifts.check_layers(self)
+        for name, shift in weight_shifts.items():
+            weight: Any = self.get_submodule(name).weight
+            self._generic_weights[name] = weight.data
+            weight.data = weight.data + shift.weight_change(weight.data)[0].to(weight)
+
+    def unfuse_weight_shifts(self) -> None:
+        """Put the generic weights back, to the last bit; does nothing where nothing is fused."""
+        for name, generic in self._generic_weights.items():
+            weight: Any = self.get_submodule(name).weight
+            weight.data = generic.to(weight)
+        self._generic_weights = {}
 
     def encode_condition(
         self,

@@ -1,0 +1,194 @@
+"""examples/generate.py from end to end, with a tiny pipeline of random weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from diffusers import DDIMScheduler
+
+from examples.generate import main, read_speaker
+from perfrdiff_hf import (
+    EmotionVAEModel,
+    GAFRGTransformer1DModel,
+    PerFRDiffFeatureExtractor,
+    PerFRDiffPipeline,
+    PSSLConfig,
+    PSSLModel,
+    PWSGConfig,
+    PWSGModel,
+)
+from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE
+from perfrdiff_hf.data.face_tracks import read_face_track
+from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
+from perfrdiff_hf.rendering.files import write_coefficients_npy, write_emotion_csv
+
+
+logging.disable(logging.WARNING)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    size = 16
+    denoiser = GAFRGTransformer1DModel(
+        hidden_size=size, num_layers=1, num_heads=2, feed_forward_size=size, latent_size=size, style_size=size
+    )
+    style = PSSLConfig(
+        hidden_size=size, num_hidden_layers=1, num_attention_heads=2, intermediate_size=size, style_size=size
+    )
+    edited = {"mapping": list(denoiser.get_submodule("mapping").weight.shape)}
+    pipeline = PerFRDiffPipeline(
+        denoiser=denoiser,
+        emotion_vae=EmotionVAEModel(hidden_size=size, latent_size=size, decoder_sizes=(size,)),
+        scheduler=DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG),
+        feature_extractor=PerFRDiffFeatureExtractor(),
+        style_encoder=PSSLModel(style),
+        weight_shift_generator=PWSGModel(PWSGConfig(style_size=size, hidden_size=size, edited_layers=edited)),
+    )
+    folder = tmp_path_factory.mktemp("model")
+    pipeline.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Sound of 2.6 s, a face of 2.2 s in REACT2024's two files, and the histories of two listeners."""
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "speaker.wav", 0.1 * rng.standard_normal(int(2.6 * 8000)), 8000)
+    emotion = np.zeros((55, 25), np.float32)
+    emotion[:, EMOTION_NAMES.index("Happy")] = 1
+    write_emotion_csv(tmp_path / "face.csv", emotion)
+    for name in ("face", "one", "other"):
+        coefficients = MEAN_FACE + STD_FACE * rng.standard_normal((1, 58)) + 0.02 * rng.standard_normal((56, 58))
+        write_coefficients_npy(tmp_path / f"{name}.npy", coefficients)
+    return {path.name: str(path) for path in tmp_path.iterdir()}
+
+
+def generated(output: Path, *arguments: str) -> dict[str, np.ndarray]:
+    main([*arguments, "--output", str(output), "--num_inference_steps", "2", "--device", "cpu"])
+    return dict(np.load(output / "reactions.npz"))
+
+
+def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The message with which the program ends."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--num_inference_steps", "2", "--device", "cpu"])
+    return str(ended.value) + capsys.readouterr().err
+
+
+def test_from_files_to_files(model: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = tmp_path / "new" / "out"
+    made = generated(
+        output, "--model", model, "--speaker-audio", files["speaker.wav"], "--speaker-face", files["face.csv"],
+        files["face.npy"], "--listener-history", files["one.npy"], "--num-reactions", "2",
+    )  # fmt: skip
+    assert sorted(file.name for file in output.iterdir()) == [
+        "reaction_1.csv", "reaction_1.npy", "reaction_2.csv", "reaction_2.npy",
+        "reactions.mp4", "reactions.npz", "reactions.png",
+    ]  # fmt: skip
+    assert made["reactions"].shape == (2, 65, 25) and made["coefficients"].shape == (2, 65, 58)
+    assert np.abs(made["reactions"]).max() <= 1
+    assert (made["reactions"][0] != made["reactions"][1]).any()
+    written = np.loadtxt(output / "reaction_2.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(written, made["reactions"][1], atol=1e-5)
+    again = read_face_track(output / "reaction_2.npy").behaviour.coefficients
+    np.testing.assert_array_equal(again, made["coefficients"][1])
+    printed = capsys.readouterr().out
+    assert "its last frame is held for 0.4 s" in printed
+    assert "2 reactions of 2.6 s" in printed
+
+
+def test_listeners_differ_and_repeat(model: str, files: dict[str, str], tmp_path: Path) -> None:
+    speaker = ("--model", model, "--speaker_audio", files["speaker.wav"], "--speaker_face", files["face.csv"])
+    few = ("--num_reactions", "1", "--no_video")
+    one, other, one_again, another_seed, generic = (
+        generated(tmp_path / str(number), *speaker, *few, *more)["reactions"]
+        for number, more in enumerate(
+            [
+                ("--listener_history", files["one.npy"]),
+                ("--listener_history", files["other.npy"]),
+                ("--listener_history", files["one.npy"]),
+                ("--listener_history", files["one.npy"], "--seed", "1"),
+                (),
+            ]
+        )
+    )
+    np.testing.assert_array_equal(one, one_again)
+    for different in (other, another_seed, generic):
+        assert np.abs(one - different).max() > 1e-3
+
+
+def test_real_recordings(model: str, realdata: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    speaker = (
+        "--model", model, "--speaker_audio", str(realdata / "speech" / "jfk_16k_mono.wav"),
+        "--speaker_face", str(realdata / "pyfeat_news" / "001.csv"), "--num_reactions", "1", "--no_video",
+    )  # fmt: skip
+    histories = {"a": "arkit_livelink/S88-001.csv", "b": "llv_dao/dao.csv"}
+    made = {
+        name: generated(tmp_path / name, *speaker, "--listener_history", str(realdata / history))["reactions"]
+        for name, history in histories.items()
+    }
+    assert made["a"].shape == (1, 275, 25)
+    assert np.abs(made["a"] - made["b"]).max() > 1e-3
+    printed = capsys.readouterr().out
+    assert "277 rows of lost tracking were bridged" in printed
+    assert "its last frame is held for 9.4 s" in printed
+
+
+def test_streams_share_their_frames(files: dict[str, str], capsys: pytest.CaptureFixture) -> None:
+    both = read_speaker(files["speaker.wav"], [files["face.npy"]], None).behaviour
+    assert {name: len(values) for name, values in both.streams.items()} == dict.fromkeys(both.streams, 65)
+    seen = read_face_track(files["face.npy"]).behaviour
+    np.testing.assert_array_equal(both.streams["coefficients"][:56], seen.coefficients)
+    np.testing.assert_array_equal(both.streams["coefficients"][56:], np.tile(seen.streams["coefficients"][-1], (9, 1)))
+    assert set(read_speaker(files["speaker.wav"], None, None).behaviour.streams) == {"audio"}
+    assert set(read_speaker(None, [files["face.npy"]], None).behaviour.streams) == {"emotion", "coefficients"}
+    assert "the speaker's sound is not given" in capsys.readouterr().out
+
+
+def test_face_only_and_sound_only(model: str, files: dict[str, str], tmp_path: Path) -> None:
+    for number, given in enumerate((("--speaker_face", files["face.npy"]), ("--speaker_audio", files["speaker.wav"]))):
+        made = generated(tmp_path / str(number), "--model", model, *given, "--num_reactions", "1", "--no_video")
+        assert made["reactions"].shape[0] == 1
+
+
+def test_bad_input_leaves_nothing(
+    model: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "out"
+    truncated = tmp_path / "truncated.npy"
+    truncated.write_bytes(Path(files["one.npy"]).read_bytes()[:-100])
+    short = tmp_path / "short.npy"
+    write_coefficients_npy(short, np.tile(MEAN_FACE, (10, 1)))
+    face, history = ("--speaker_face", files["face.npy"]), ("--listener_history", files["one.npy"])
+    for arguments, message in (
+        ((*face, *history, "--model", str(tmp_path / "no_model")), "no saved pipeline at"),
+        ((*face, "--model", model, "--listener_history", "missing.csv"), "no face track at missing.csv"),
+        ((*face, "--model", model, "--listener_history", str(truncated)), "truncated.npy cannot be read as npy"),
+        ((*face, "--model", model, "--listener_history", str(short)), "at least 50 frames; given: 10"),
+        (("--speaker_face", str(short), *history, "--model", model), "at least 50 frames"),
+        (("--speaker_audio", "missing.wav", *history, "--model", model), "missing.wav"),
+        (("--speaker_face", files["one.npy"], files["face.npy"], "--model", model), "csv and npy of one recording"),
+        ((*history, "--model", model), "give speaker_audio, speaker_face or both"),
+        ((*face, *history, "--model", model, "--num_reactions", "0"), "num_reactions"),
+    ):
+        assert message in refused(capsys, *arguments, "--output", str(output))
+        assert not output.exists()
+
+
+def test_unwritable_output_is_found_before_any_work(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    in_the_way = tmp_path / "a_file"
+    in_the_way.write_text("")
+    for output in (in_the_way, in_the_way / "inside"):
+        message = refused(
+            capsys, "--model", "never_read", "--speaker_face", files["face.npy"], "--output", str(output)
+        )
+        assert f"The output folder {output} cannot be written to" in message
+    assert capsys.readouterr().out == ""
