@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from accelerate.data_loader import prepare_data_loader
+from datasets import Array2D, Dataset, Features, Value
+from torch.utils.data import DataLoader
+
+from perfrdiff_hf.behaviour import MEAN_FACE, STREAM_WIDTHS
+from perfrdiff_hf.data.arrays import ClipArrays
+from perfrdiff_hf.data.windows import EmotionWindows, ReactionWindows, StyleClips, random_cut
+
+
+WIDTHS = STREAM_WIDTHS
+PAIRS, FRAMES, W = 12, 60, 10
+
+
+def made_up(people: list[str], frames: list[int], streams: dict[str, int] = WIDTHS) -> Dataset:
+    """Rows whose every value tells where it was cut from: row + frame / 1000, the same in all channels."""
+    rows = len(people)
+    columns = {
+        "listener_id": people,
+        "clip": [str(people[:row].count(who) + 1) for row, who in enumerate(people)],
+        "partner": [(row + rows // 2) % rows for row in range(rows)],
+        "num_frames": frames,
+    }
+    for stream, width in streams.items():
+        columns[stream] = [np.full((n, width), row) + np.arange(n)[:, None] / 1000 for row, n in enumerate(frames)]
+    arrays = {stream: Array2D((None, width), "float32") for stream, width in streams.items()}
+    strings, numbers = dict.fromkeys(["listener_id", "clip"], Value("string")), Value("int64")
+    return Dataset.from_dict(columns, Features({**strings, "partner": numbers, "num_frames": numbers, **arrays}))
+
+
+# Row r and row r + 12 are the two sides of a clip; six people have four clips each.
+PEOPLE = [f"N/{row % PAIRS // 4}/{'b' if row < PAIRS else 'a'}" for row in range(2 * PAIRS)]
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    return ClipArrays.from_dataset(made_up(PEOPLE, [FRAMES] * 2 * PAIRS), tmp_path_factory.mktemp("arrays"))
+
+
+@pytest.fixture(scope="module")
+def appropriate():
+    return (np.random.default_rng(0).random((2 * PAIRS, 2 * PAIRS)) < 0.4) | np.eye(2 * PAIRS, dtype=bool)
+
+
+def origin(window) -> tuple[int, int, int]:
+    """Row, first frame and length that a made-up window was cut from, after checking that it is one stretch."""
+    values = np.asarray(window)[:, 0]
+    row = int(values[0])
+    frames = np.rint((values - row) * 1000).astype(int)
+    assert (np.asarray(window) == np.asarray(window)[:, :1]).all()
+    np.testing.assert_array_equal(np.diff(frames), 1)
+    return row, int(frames[0]), len(values)
+
+
+def test_arrays_hold_every_clip(arrays):
+    assert len(arrays) == 2 * PAIRS
+    for row in (0, 5, 23):
+        assert origin(arrays.emotion(row)) == origin(arrays.audio(row)) == (row, 0, FRAMES)
+        assert arrays.coefficients(row).shape == (FRAMES, 58)
+    with pytest.raises(ValueError, match="read-only"):
+        arrays.emotion(0)[0] = 1
+
+
+def test_arrays_travel_as_paths(arrays):
+    packed = pickle.dumps(arrays)
+    assert len(packed) < 20_000
+    np.testing.assert_array_equal(pickle.loads(packed).audio(7), arrays.audio(7))
+
+
+def test_arrays_need_a_place_and_the_right_columns(tmp_path):
+    dataset = made_up(PEOPLE[:2], [20, 20])
+    with pytest.raises(ValueError, match="cache_dir"):
+        ClipArrays.from_dataset(dataset)
+    with pytest.raises(ValueError, match="lacks the columns partner"):
+        ClipArrays.from_dataset(dataset.remove_columns("partner"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_emotion_windows_are_stretches_of_the_own_clip(arrays):
+    windows = EmotionWindows(arrays, window_size=W)
+    starts = set()
+    for epoch in range(40):
+        windows.set_epoch(epoch)
+        for row in (0, 23):
+            item = windows[row]
+            assert origin(item["emotion"]) == origin(item["coefficients"])
+            assert origin(item["emotion"])[::2] == (row, W)
+            starts.add(origin(item["emotion"])[1])
+    assert min(starts) >= 0 and max(starts) <= FRAMES - W and len(starts) > 25
+
+
+def test_reactions_follow_one_window_later(arrays, appropriate):
+    windows = ReactionWindows(arrays, appropriate, num_reactions=3, window_size=W)
+    assert len(windows) == 2 * PAIRS
+    starts = Counter()
+    for epoch in range(60):
+        windows.set_epoch(epoch)
+        for index in range(0, 2 * PAIRS, 5):
+            item = windows[index]
+            assert {name: tuple(value.shape) for name, value in item.items()} == {
+                "speaker_audio": (W, 78),
+                "speaker_emotion": (W, 25),
+                "speaker_coefficients": (W, 58),
+                "reactions": (3, W, 25),
+                "past_reactions": (3, W, 25),
+            }
+            rows, nexts, _ = zip(*map(origin, item["reactions"]))
+            assert appropriate[index, list(rows)].all()
+            assert len(set(rows)) == min(3, appropriate[index].sum())
+            assert len(set(nexts)) == 1
+            start = nexts[0] - W
+            starts[start] += 1
+            if start == -W:
+                assert not item["speaker_audio"].any() and not item["speaker_emotion"].any()
+                assert not item["past_reactions"].any()
+                np.testing.assert_array_equal(item["speaker_coefficients"][-1], MEAN_FACE)
+                continue
+            partner = (index + PAIRS) % (2 * PAIRS)
+            for stream in WIDTHS:
+                assert origin(item[f"speaker_{stream}"]) == (partner, start, W)
+            assert [origin(past) for past in item["past_reactions"]] == [(row, start, W) for row in rows]
+    assert set(starts) <= {-W, *range(FRAMES - 2 * W + 1)}
+    # Nothing seen yet: w / frames = 1/6 of 300 items; three standard deviations are 19.
+    assert abs(starts[-W] - 50) < 20
+    assert len(starts) > 35
+
+
+def test_few_reactions_are_repeated(arrays):
+    windows = ReactionWindows(arrays, np.eye(2 * PAIRS, dtype=bool), num_reactions=10, window_size=W)
+    assert {origin(reaction)[0] for reaction in windows[4]["reactions"]} == {4}
+
+
+def test_history_is_another_clip_of_the_same_listener(arrays, appropriate):
+    windows = ReactionWindows(arrays, appropriate, num_reactions=1, window_size=W, history_frames=40)
+    for epoch in range(20):
+        windows.set_epoch(epoch)
+        for index in range(2 * PAIRS):
+            item = windows[index]
+            (reaction, _, _), (history, _, frames) = origin(item["reactions"][0]), origin(item["history"])
+            assert frames == 40
+            assert history != reaction and PEOPLE[history] == PEOPLE[reaction]
+            others = [row for row in range(2 * PAIRS) if PEOPLE[row] == PEOPLE[reaction] and row != reaction]
+            if appropriate[index, others].any():
+                assert appropriate[index, history]
+
+
+def test_short_histories_are_looped():
+    clip = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(random_cut(clip, 7, np.random.default_rng(0)), clip[[0, 1, 2, 0, 1, 2, 0]])
+
+
+def test_clips_of_different_lengths(tmp_path):
+    frames = [60, 25, 40, 60, 25, 40]
+    arrays = ClipArrays.from_dataset(made_up(["N/0/b"] * 3 + ["N/0/a"] * 3, frames), tmp_path)
+    windows = ReactionWindows(arrays, np.ones((6, 6), dtype=bool), num_reactions=4, window_size=W)
+    for epoch in range(50):
+        windows.set_epoch(epoch)
+        for index in range(6):
+            for row, start, _ in map(origin, windows[index]["reactions"]):
+                assert start + W <= frames[row]
+
+
+def test_missing_streams_have_no_key(tmp_path):
+    arrays = ClipArrays.from_dataset(made_up(PEOPLE, [FRAMES] * 2 * PAIRS, {"emotion": 25}), tmp_path)
+    every = np.ones((2 * PAIRS, 2 * PAIRS), dtype=bool)
+    assert set(EmotionWindows(arrays, W)[0]) == {"emotion"}
+    assert set(ReactionWindows(arrays, every, 2, W)[0]) == {"speaker_emotion", "reactions", "past_reactions"}
+    with pytest.raises(ValueError, match="need coefficients"):
+        ReactionWindows(arrays, every, 1, W, history_frames=10)
+    with pytest.raises(ValueError, match="need coefficients"):
+        StyleClips(arrays, every)
+
+
+@pytest.mark.parametrize("variant", ["within", "random"])
+def test_style_batches_contrast_listeners_with_several_clips(arrays, appropriate, variant):
+    batches = StyleClips(arrays, appropriate, variant, listeners=2, max_clips=3, frames=30)
+    assert len(batches) == 8
+    for index in range(len(batches)):
+        batch = batches[index]
+        rows = [origin(clip)[0] for clip in batch["coefficients"]]
+        assert {origin(clip)[2] for clip in batch["coefficients"]} == {30}
+        for row, label in zip(rows, batch["label"].tolist()):
+            assert sorted(set(PEOPLE))[label] == PEOPLE[row]
+        groups = batch["group"].tolist()
+        assert set(groups) == ({0, 1, 2} if variant == "within" else {0})
+        for group in set(groups):
+            counts = Counter(label for label, of in zip(batch["label"].tolist(), groups) if of == group)
+            assert len(counts) <= (2 if variant == "within" else 6) and len(counts) >= 2
+            assert set(counts.values()) <= {2, 3}
+            members = [row for row, of in zip(rows, groups) if of == group]
+            assert len(set(members)) == len(members)
+
+
+def test_style_batches_hold_reactions_to_one_speaker_clip(arrays):
+    """Where everybody who reacts does so often enough, only appropriate reactions are taken, each speaker once."""
+    appropriate = np.zeros((2 * PAIRS, 2 * PAIRS), dtype=bool)
+    for row in range(2 * PAIRS):
+        appropriate[row, [row % 4, 4 + row % 3, 1 + row % 3, 7, 8, 9 + row % 3]] = True
+    batches = StyleClips(arrays, appropriate, frames=FRAMES)
+    reactions = {frozenset(np.flatnonzero(row)) for row in appropriate}
+    for index in range(len(batches)):
+        batch = batches[index]
+        rows = np.array([origin(clip)[0] for clip in batch["coefficients"]])
+        for group in range(3):
+            members = set(rows[batch["group"].numpy() == group].tolist())
+            assert any(members <= allowed for allowed in reactions)
+
+
+def everything(dataset, **options) -> list[np.ndarray]:
+    loader = DataLoader(dataset, **options)
+    seen = []
+    for epoch in (0, 1):
+        dataset.set_epoch(epoch)
+        seen += [value.numpy().copy() for batch in loader for value in batch.values()]
+    return seen
+
+
+def test_workers_do_not_change_examples(arrays, appropriate):
+    for dataset, size in (
+        (ReactionWindows(arrays, appropriate, 2, W), 5),
+        (EmotionWindows(arrays, W), 5),
+        (StyleClips(arrays, appropriate, frames=30), None),
+    ):
+        alone = everything(dataset, batch_size=size)
+        for options in ({"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}):
+            for one, other in zip(alone, everything(dataset, batch_size=size, **options), strict=True):
+                np.testing.assert_array_equal(one, other)
+        first_epoch, second_epoch = alone[: len(alone) // 2], alone[len(alone) // 2 :]
+        assert any(one.shape != other.shape or (one != other).any() for one, other in zip(first_epoch, second_epoch))
+
+
+def test_seed_and_batching_fix_the_examples(arrays, appropriate):
+    one, same, other = (ReactionWindows(arrays, appropriate, 2, W, seed=seed) for seed in (3, 3, 4))
+    batch = one.__getitems__([9, 2, 17])
+    for index, item in zip([9, 2, 17], batch):
+        for name, value in same[index].items():
+            assert torch.equal(item[name], value)
+    assert any(not torch.equal(one[index]["reactions"], other[index]["reactions"]) for index in range(5))
+    with pytest.raises(IndexError):
+        one[2 * PAIRS]
+
+
+def test_accelerate_shards_the_same_examples(arrays, appropriate):
+    dataset = ReactionWindows(arrays, appropriate, 2, W)
+    whole = torch.cat([batch["reactions"] for batch in DataLoader(dataset, batch_size=4)])
+    shards = [
+        list(
+            prepare_data_loader(
+                DataLoader(dataset, batch_size=4), num_processes=2, process_index=process, put_on_device=False
+            )
+        )
+        for process in (0, 1)
+    ]
+    interleaved = torch.cat([batch["reactions"] for pair in zip(*shards) for batch in pair])
+    torch.testing.assert_close(interleaved[: len(whole)], whole, rtol=0, atol=0)
+
+
+def test_what_does_not_fit_is_named(arrays, appropriate, tmp_path):
+    with pytest.raises(ValueError, match=r"Clip 1 of N/0/b has 60 frames.*two windows of 40"):
+        ReactionWindows(arrays, appropriate, window_size=40)
+    with pytest.raises(ValueError, match="a window of 61"):
+        EmotionWindows(arrays, window_size=61)
+    with pytest.raises(ValueError, match=r"bool \(24, 24\).*float64 \(24, 24\)"):
+        ReactionWindows(arrays, appropriate.astype(float), window_size=W)
+    with pytest.raises(ValueError, match="1 rows have no appropriate reaction, the first is row 3"):
+        lonely = appropriate.copy()
+        lonely[3] = False
+        ReactionWindows(arrays, lonely, window_size=W)
+    with pytest.raises(ValueError, match="num_reactions must be 1"):
+        ReactionWindows(arrays, appropriate, 2, W, history_frames=20)
+    single = ClipArrays.from_dataset(made_up(["N/0/b", "N/0/a"], [60, 60]), tmp_path)
+    with pytest.raises(ValueError, match="N/0/a has one clip only"):
+        ReactionWindows(single, np.ones((2, 2), dtype=bool), 1, W, history_frames=20)
+    with pytest.raises(ValueError, match="at least two listeners"):
+        StyleClips(single, np.ones((2, 2), dtype=bool))
+    with pytest.raises(ValueError, match='"within" or "random"'):
+        StyleClips(arrays, appropriate, "between")
