@@ -272,10 +272,16 @@ def missing_files(
 
 
 def duplicate(row: Recording, digests: dict[str, str], seen: dict[tuple[str, str], Recording]) -> Problem | None:
-    """The problem of a recording that repeats another's content; remembers the recording in `seen` otherwise."""
+    """The problem of a recording that repeats another's content; remembers the recording in `seen` otherwise.
+
+    The two people of a clip may share one recording of the sound.
+    """
     for stream, digest in digests.items():
-        if digest and (stream, digest) in seen:
-            first = seen[stream, digest]
+        first = seen.get((stream, digest))
+        if not digest or first is None:
+            continue
+        same_clip = (first.site, first.session, first.clip) == (row.site, row.session, row.clip)
+        if stream != "audio" or not same_clip:
             return Problem("duplicate", row.path, f"its {stream} is the same as that of {first.path}")
     seen.update(dict.fromkeys(digests.items(), row))
     return None

@@ -86,6 +86,27 @@ def load_react2024(
     if on_broken == "raise":
         _refuse(missing_files(data_dir, split, rows, streams), data_dir, split)
 
+    dataset = _built(data_dir, split, rows, streams, cache_dir, num_proc)
+    problems = _problems(dataset, rows)
+    half = len(pairs)
+    whole = [not problems[row] and not problems[(row + half) % len(rows)] for row in range(len(rows))]
+    if on_broken == "raise" or not any(whole):
+        _refuse([problem for problem in problems if problem], data_dir, split)
+    if not all(whole):
+        logger.warning("%s: skipped %d of %d rows with broken clips.", split, whole.count(False), len(rows))
+    keep = [row for row in range(len(rows)) if whole[row] and not (personal and rows[row].clip == HISTORY_CLIP)]
+    return _select(dataset.remove_columns(list(INTERNAL_COLUMNS)), keep, half)
+
+
+def _built(
+    data_dir: str | os.PathLike,
+    split: str,
+    rows: list[Recording],
+    streams: tuple[str, ...],
+    cache_dir: Optional[str | os.PathLike],
+    num_proc: Optional[int],
+) -> Dataset:
+    """All rows with their internal columns, built if these very sources were not built before."""
     builder = React2024(
         cache_dir=None if cache_dir is None else os.fspath(cache_dir),
         hash=_fingerprint(data_dir, split, rows, streams),
@@ -95,18 +116,7 @@ def load_react2024(
         streams=streams,
     )
     builder.download_and_prepare(num_proc=num_proc)
-    dataset = builder.as_dataset(split)
-    problems = _problems(dataset, rows)
-    if on_broken == "raise":
-        _refuse([problem for problem in problems if problem], data_dir, split)
-    half = len(pairs)
-    whole = [not problems[row] and not problems[(row + half) % len(rows)] for row in range(len(rows))]
-    if not all(whole):
-        logger.warning("%s: skipped %d of %d rows with broken clips.", split, whole.count(False), len(rows))
-    if not any(whole):
-        _refuse([problem for problem in problems if problem], data_dir, split)
-    keep = [row for row in range(len(rows)) if whole[row] and not (personal and rows[row].clip == HISTORY_CLIP)]
-    return _select(dataset.remove_columns(list(INTERNAL_COLUMNS)), keep, half)
+    return builder.as_dataset(split)
 
 
 def _select(dataset: Dataset, keep: list[int], half: int) -> Dataset:

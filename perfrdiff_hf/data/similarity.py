@@ -60,7 +60,7 @@ def speaker_distances(
         by: "sound", "face" or "both".
         drift: seconds by which the warping may stray until that costs as much as behaving independently; None: it
             may stray without limit, as in FRdist.
-        stretches: into how many stretches a clip is averaged; at most as many as the shortest clip has frames.
+        stretches: into how many stretches a clip is averaged; no more than the frames of the shortest clip.
 
     Returns:
         `(rows, rows)` float64, symmetric, zero on the diagonal.
@@ -68,13 +68,13 @@ def speaker_distances(
     Raises:
         ValueError: if `by`, `drift` or `stretches` makes no sense, or the arrays lack a stream.
     """
-    shortest = int(arrays.num_frames.min())
     if by not in CHOICES:
         raise ValueError(f"by must be one of {', '.join(CHOICES)}; given: {by!r}.")
     if drift is not None and drift <= 0:
         raise ValueError(f"drift must be positive, in seconds; given: {drift}.")
-    if not 1 <= stretches <= shortest:
-        raise ValueError(f"stretches must lie between 1 and the {shortest} frames of the shortest clip: {stretches}.")
+    if stretches < 1:
+        raise ValueError(f"stretches must be at least 1; given: {stretches}.")
+    stretches = min(stretches, int(arrays.num_frames.min()))
     frames = float(np.median(arrays.num_frames))
     groups = [
         (weight, values if drift is None else _with_clock(values, frames / FRAME_RATE / drift))

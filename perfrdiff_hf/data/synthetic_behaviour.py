@@ -35,7 +35,7 @@ REACTION_FACE = channel_table(
                   "valence": 1.0, "arousal": 0.5, "Happy": 4.0},
         "concern": {"AU1": 1.1, "AU4": 0.9, "AU14": 0.6, "AU15": 1.0, "AU17": 0.8, "AU24": 0.6,
                     "valence": -0.5, "arousal": -0.6, "Sad": 4.0, "Fear": 1.0},
-        "surprise": {"AU1": 0.95, "AU2": 1.1, "AU25": 1.0, "AU26": 1.1, "AU10": 0.0,
+        "surprise": {"AU1": 0.95, "AU2": 1.1, "AU25": 1.0, "AU26": 1.1,
                      "valence": 0.2, "arousal": 1.0, "Surprise": 4.0, "Fear": 2.0},
         "frown": {"AU4": 1.2, "AU7": 0.9, "AU9": 0.7, "AU17": 0.65, "AU23": 1.0, "AU24": 0.8,
                   "valence": -1.0, "arousal": 0.5, "Anger": 4.0, "Disgust": 1.5},

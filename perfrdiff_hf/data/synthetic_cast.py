@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 
-from ..behaviour import CLIP_FRAMES
+from ..behaviour import CLIP_FRAMES, FRAME_RATE
 from .synthetic_people import (
     ACT_FRAMES,
     ACT_FRAMES_SPREAD,
@@ -57,6 +58,10 @@ class WorldSize:
     def __post_init__(self) -> None:
         if min(self.dyads) < 1 or min(self.scripts) < 1 or self.clips < 2:
             raise ValueError(f"A world needs a dyad and a script in every split and two clips or more; given: {self}.")
+        if self.sample_rate < 8000 or self.sample_rate % FRAME_RATE:
+            raise ValueError(
+                f"sample_rate must be a multiple of {FRAME_RATE}, 8000 or more; given: {self.sample_rate}."
+            )
 
 
 SIZES = {
@@ -149,13 +154,9 @@ class World:
         """The other person's recording of the same clip."""
         return self._by_key[recording.partner_id, recording.clip]
 
-    @property
+    @cached_property
     def _by_key(self) -> dict[tuple[str, int], Recording]:
-        found = self.__dict__.get("_index")
-        if found is None:
-            found = {(r.listener_id, r.clip): r for r in self.recordings}
-            object.__setattr__(self, "_index", found)
-        return found
+        return {(recording.listener_id, recording.clip): recording for recording in self.recordings}
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the truth as json."""

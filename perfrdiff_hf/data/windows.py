@@ -199,8 +199,9 @@ class StyleClips(_Examples):
 
     The variant "within" takes, for each of `speakers` speaker clips, up to `listeners` of the listeners with at least
     two appropriate reactions, and 2 to `max_clips` of these. Where fewer than two listeners have that many, others
-    with one appropriate reaction join, and their further clips complete theirs. The variant "random" draws as many
-    listeners without regard to what they react to; all are one group.
+    with one appropriate reaction join, and their further clips complete theirs. So pass the matrix of all listeners,
+    not the personal one. The variant "random" draws as many listeners without regard to what they react to; all are
+    one group.
 
     Args:
         arrays: the clips, with coefficients.
@@ -274,7 +275,7 @@ class StyleClips(_Examples):
         labels, counts = np.unique(self._labels[rows], return_counts=True)
         often = labels[counts > 1]
         candidates = often if len(often) > 1 else np.intersect1d(labels, self._several)
-        return self._some_of(candidates, rows, self.listeners, generator)
+        return self._some_of(candidates if len(candidates) else self._several, rows, self.listeners, generator)
 
     def _some_of(
         self, candidates: np.ndarray, rows: Optional[np.ndarray], most: int, generator: np.random.Generator

@@ -101,7 +101,7 @@ def test_drift_can_only_make_speakers_less_alike(alike):
     free = speaker_distances(alike, by="both", drift=None, stretches=24)
     held = speaker_distances(alike, by="both", drift=0.5, stretches=24)
     assert (held >= free - 1e-5).all() and (held > free + 0.1).any()
-    for options, says in (({"by": "smell"}, "by"), ({"drift": 0}, "drift"), ({"stretches": 500}, "120 frames")):
+    for options, says in (({"by": "smell"}, "by"), ({"drift": 0}, "drift"), ({"stretches": 0}, "stretches")):
         with pytest.raises(ValueError, match=says):
             speaker_distances(alike, **options)
 

@@ -183,6 +183,12 @@ def test_a_clip_short_in_all_its_files_is_found_by_the_expected_number_of_frames
     assert [problem.kind for problem in check_folder(own_dyads, frames=120).problems] == ["wrong length"] * 2
 
 
+def test_two_people_may_share_one_sound(own_dyads, tmp_path):
+    shutil.copy(own_dyads / AUDIO, own_dyads / AUDIO.replace("Expert", "Novice"))
+    assert check_folder(own_dyads).problems == []
+    assert len(load_react2024(own_dyads, "val", cache_dir=tmp_path)) == 4
+
+
 def test_command_tells_scripts_by_its_exit_code(dyads, own_dyads, tmp_path, capsys):
     assert main([str(dyads), "--num-proc", "1"]) == 0
     assert "6 pairs, 12 recordings, 12 of 120 frames" in capsys.readouterr().out

@@ -206,3 +206,22 @@ def test_a_shared_folder_gives_the_same_rows(dyads, cache, tmp_path):
     np.testing.assert_array_equal(one.flat["audio"], other.flat["audio"])
     with pytest.raises(FileExistsError):
         write_shareable(splits, folder)
+
+
+def test_the_example_of_the_documentation_works(make_dyads, tmp_path):
+    """Emotion only, own names, clips of different lengths, another window, a matrix by our own rule."""
+    from perfrdiff_hf.data.similarity import main as similarity
+    from perfrdiff_hf.data.windows import ReactionWindows
+
+    sessions = {"train": [("Lab", "monday", ("anna", "ben"), ["1", "2"]), ("Lab", "tuesday", ("cleo", "ben"), ["1"])]}
+    root = make_dyads(tmp_path / "dyads", sessions, frames=90, streams=("Emotion",))
+    (root / "Approprirate_facial_reaction.npy").unlink()
+    for person in ("P1", "P2"):
+        path = root / "train/Emotion/Lab/tuesday" / person / "1.csv"
+        path.write_text("\n".join(path.read_text().splitlines()[:76]) + "\n")
+    command = [str(root), "--by", "face", "--threshold", "0", "--write", "--cache-dir", str(tmp_path)]
+    assert similarity(command) == 0
+    dataset = load_react2024(root, "train", streams=("emotion",), cache_dir=tmp_path)
+    assert dataset["num_frames"][:] == [90, 90, 75] * 2
+    windows = ReactionWindows(ClipArrays.from_dataset(dataset), load_appropriateness(root, "train"), window_size=25)
+    assert windows[2]["reactions"].shape == (10, 25, 25)

@@ -58,7 +58,7 @@ def world(folder: Path) -> World:
 
 @pytest.fixture(scope="module")
 def planned() -> World:
-    return plan_world(WorldSize(dyads=(1, 1, 4), clips=4, scripts=(1, 1, 4), sample_rate=8000, sound="ULAW"), seed=1)
+    return plan_world(WorldSize(dyads=(1, 1, 3), clips=3, scripts=(1, 1, 3), sample_rate=8000, sound="ULAW"), seed=1)
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -141,6 +141,8 @@ def test_errors_name_what_is_wrong_and_leave_nothing(folder: Path, tmp_path: Pat
         write_synthetic_world(tmp_path / "x", TINY, num_proc=0)
     with pytest.raises(ValueError, match="two clips or more"):
         replace(TINY, clips=1)
+    with pytest.raises(ValueError, match="sample_rate must be a multiple of 25"):
+        replace(TINY, sample_rate=11025 + 1)
     with pytest.raises(FileExistsError, match="is not empty"):
         write_synthetic_world(folder, TINY)
     (tmp_path / "file").write_text("")
@@ -261,7 +263,7 @@ def test_streams_are_valid_and_agree(planned: World) -> None:
 
 
 def test_a_population_has_the_mean_and_spread_of_react() -> None:
-    world = plan_world(WorldSize((8, 1, 1), 2, (8, 1, 1), 8000, "ULAW"), seed=11)
+    world = plan_world(WorldSize((6, 1, 1), 2, (6, 1, 1), 8000, "ULAW"), seed=11)
     coefficients = np.concatenate([render(world, r).coefficients for r in world.of_split("train")])
     off_mean = np.abs(coefficients.mean(axis=0) - MEAN_FACE) / STD_FACE
     off_spread = np.abs(np.log(coefficients.std(axis=0) / STD_FACE))
@@ -277,12 +279,12 @@ def test_an_act_can_be_heard_within_two_seconds(planned: World) -> None:
             if start + 50 <= CLIP_FRAMES:
                 heard.append(features[start : start + 50, :26].mean(axis=0))
                 kinds.append(kind)
-                sides.append(recording.session < planned.of_split("test")[8].session)
+                sides.append(recording.session != planned.of_split("test")[-1].session)
     x, y, train = np.stack(heard), np.array(kinds), np.array(sides)
     x = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
     centres = np.stack([x[train & (y == kind)].mean(axis=0) for kind in range(len(ACTS))])
     nearest = np.square(x[~train][:, None] - centres).sum(axis=-1).argmin(axis=1)
-    assert len(nearest) > 30 and (nearest == y[~train]).mean() > 0.85
+    assert len(nearest) >= 20 and (nearest == y[~train]).mean() > 0.85
 
 
 # Oracles
