@@ -101,10 +101,11 @@ class ReactionWindows(_Examples):
     | `past_reactions` | `(num_reactions, window_size, 25)` | `[s, s + w)` |
     | `history` | `(history_frames, 58)` | another clip of the same listener |
 
-    The reactions are drawn without repetition from the appropriate ones, with repetition if they are fewer. `s` is
-    uniform over `[0, frames - 2w]`; with probability `w / frames` it is `-w` instead, which is the first window of a
-    clip: nothing of the speaker or of the listener has been seen, so that audio and emotion are zeros and the
-    coefficients are the mean face. Streams that the arrays lack have no key.
+    The first reaction is the one that was recorded with the speaker; the others are drawn without repetition from the
+    other appropriate ones, with repetition if all together are fewer. `s` is uniform over `[0, frames - 2w]`; with
+    probability `w / frames` it is `-w` instead, which is the first window of a clip: nothing of the speaker or of the
+    listener has been seen, so that audio and emotion are zeros and the coefficients are the mean face. Streams that
+    the arrays lack have no key.
 
     The history is raw coefficients of another clip of the listener who reacts, one that is appropriate to the same
     speaker clip if there is one, cut at random to `history_frames`, or looped if it is shorter.
@@ -170,17 +171,23 @@ class ReactionWindows(_Examples):
         start = int(generator.integers(frames - 2 * self.window_size + 1))
         if generator.random() < self.window_size / frames:
             start = -self.window_size
-        rows = self._reactions[index]
-        # With clips of different lengths, only those that reach far enough can be reacted with; the paired one does.
-        rows = rows[self.arrays.num_frames[rows] >= start + 2 * self.window_size]
-        rows = rows if len(rows) else np.array([index])
-        if len(rows) >= self.num_reactions:
-            rows = generator.permutation(rows)[: self.num_reactions]
-        else:
-            rows = rows[generator.integers(len(rows), size=self.num_reactions)]
+        rows = self._rows(index, start, generator)
         if self.history_frames is None:
             return start, rows, None
         return start, rows, self._history(index, int(rows[0]), generator)
+
+    def _rows(self, index: int, start: int, generator: np.random.Generator) -> np.ndarray:
+        """The rows of an item's reactions: the recorded one, and others that reach far enough."""
+        drawn = np.full(self.num_reactions, index)
+        if self.num_reactions > 1:
+            others = self._reactions[index]
+            others = others[(others != index) & (self.arrays.num_frames[others] >= start + 2 * self.window_size)]
+            if len(others) >= self.num_reactions - 1:
+                drawn[1:] = generator.permutation(others)[: self.num_reactions - 1]
+            else:
+                others = np.append(others, index)
+                drawn[1:] = others[generator.integers(len(others), size=self.num_reactions - 1)]
+        return drawn
 
     def _history(self, index: int, row: int, generator: np.random.Generator) -> np.ndarray:
         others = self._clips_of[self.arrays.listener_ids[row]]

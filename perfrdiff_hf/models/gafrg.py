@@ -334,6 +334,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         """
         if weight_shifts is not None:
             weight_shifts.check_layers(self)
+            _check_listeners(len(encoder_hidden_states), weight_shifts)
         num_tokens = encoder_hidden_states.shape[1]
         if num_tokens + 1 > self.config.max_positions:
             raise ValueError(
@@ -399,10 +400,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
             raise ValueError(f"hidden_states must have at most {self.config.max_positions} frames; given: {frames}.")
         if batch % cache.num_conditions:
             raise ValueError(f"A batch of {batch} does not divide into {cache.num_conditions} conditions.")
-        if weight_shifts is not None and cache.num_conditions % weight_shifts.num_listeners:
-            raise ValueError(
-                f"{cache.num_conditions} conditions do not divide into {weight_shifts.num_listeners} listeners."
-            )
+        _check_listeners(cache.num_conditions, weight_shifts)
 
 
 def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
@@ -419,3 +417,8 @@ def _shifts_within(weight_shifts: Optional[WeightShifts], module: str) -> Option
 
 def _shift_of(weight_shifts: Optional[WeightShifts], layer: str) -> Optional[LayerShift]:
     return None if weight_shifts is None else weight_shifts.get(layer)
+
+
+def _check_listeners(num_conditions: int, weight_shifts: Optional[WeightShifts]) -> None:
+    if weight_shifts is not None and num_conditions % weight_shifts.num_listeners:
+        raise ValueError(f"{num_conditions} conditions do not divide into {weight_shifts.num_listeners} listeners.")

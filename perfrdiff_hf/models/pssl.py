@@ -134,7 +134,7 @@ class PSSLModel(PreTrainedModel):
 def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
     """The transformer's sinusoidal positions `(num_positions, width)`: sine on even channels, cosine on odd ones."""
     positions = torch.arange(num_positions, dtype=torch.float32)[:, None]
-    # Rounded as in the official implementation: at the end of a clip, one rounding in the frequency is 6e-5 in the table.
+    # Rounded as in the official program: a frequency that is off by its last bit costs 6e-5 at the end of a clip.
     angles = positions / 10_000 ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
     table = torch.zeros(num_positions, width)
     table[:, 0::2] = torch.sin(angles)
