@@ -1,0 +1,110 @@
+"""The layers of GAFRG, and the keys and values of a condition that they share between steps and reactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .weight_shifts import LayerShift, WeightShifts, shifted_linear
+
+
+@dataclass(frozen=True)
+class ConditionCache:
+    """Keys and values of a condition's tokens for every layer, each `(conditions, heads, tokens, head_size)`."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def num_conditions(self) -> int:
+        return self.keys[0].shape[0]
+
+    @classmethod
+    def interleave(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
+        """One cache of several of equal size: first row of each, then second row of each, and so on."""
+
+        def weave(tensors: Iterable[Tensor]) -> Tensor:
+            return torch.stack(tuple(tensors), dim=1).flatten(0, 1)
+
+        return cls(
+            keys=tuple(weave(layer) for layer in zip(*(cache.keys for cache in caches))),
+            values=tuple(weave(layer) for layer in zip(*(cache.values for cache in caches))),
+        )
+
+
+class GAFRGAttention(nn.Module):
+    """Multi-head attention with one projection each for queries, keys and values, so that each can be shifted."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.to_q = nn.Linear(hidden_size, hidden_size)
+        self.to_k = nn.Linear(hidden_size, hidden_size)
+        self.to_v = nn.Linear(hidden_size, hidden_size)
+        self.to_out = nn.Linear(hidden_size, hidden_size)
+
+    def keys_values(self, tokens: Tensor, shifts: Optional[WeightShifts]) -> tuple[Tensor, Tensor]:
+        """`(rows, tokens, hidden)` to keys and values of `(rows, heads, tokens, head_size)`."""
+        keys = shifted_linear(self.to_k, tokens, shift_of(shifts, "to_k"))
+        values = shifted_linear(self.to_v, tokens, shift_of(shifts, "to_v"))
+        return self._split_heads(keys), self._split_heads(values)
+
+    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]) -> Tensor:
+        """Attend from `hidden` `(rows, frames, hidden)`; rows that share keys and values stand together."""
+        queries = shifted_linear(self.to_q, hidden, shift_of(shifts, "to_q"))
+        # All rows that share a condition ask as one long row: the keys and values need no copies.
+        queries = self._split_heads(queries.reshape(keys.shape[0], -1, hidden.shape[-1]))
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        attended = attended.transpose(1, 2).reshape(hidden.shape)
+        return shifted_linear(self.to_out, attended, shift_of(shifts, "to_out"))
+
+    def _split_heads(self, tensor: Tensor) -> Tensor:
+        return tensor.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class GAFRGLayer(nn.Module):
+    """Self-attention over the window, cross-attention to the condition, feed-forward; each with a norm after it."""
+
+    def __init__(self, hidden_size: int, num_heads: int, feed_forward_size: int, dropout: float):
+        super().__init__()
+        self.self_attention = GAFRGAttention(hidden_size, num_heads, dropout)
+        self.cross_attention = GAFRGAttention(hidden_size, num_heads, dropout)
+        self.linear_1 = nn.Linear(hidden_size, feed_forward_size)
+        self.linear_2 = nn.Linear(feed_forward_size, hidden_size)
+        self.norm_1 = nn.LayerNorm(hidden_size)
+        self.norm_2 = nn.LayerNorm(hidden_size)
+        self.norm_3 = nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]
+    ) -> Tensor:
+        self_shifts = shifts_within(shifts, "self_attention")
+        cross_shifts = shifts_within(shifts, "cross_attention")
+
+        own_keys, own_values = self.self_attention.keys_values(hidden, self_shifts)
+        hidden = self.norm_1(hidden + self.dropout(self.self_attention(hidden, own_keys, own_values, self_shifts)))
+
+        time_keys, time_values = self.cross_attention.keys_values(time_token, cross_shifts)
+        keys = torch.cat([time_keys, keys], dim=2)
+        values = torch.cat([time_values, values], dim=2)
+        hidden = self.norm_2(hidden + self.dropout(self.cross_attention(hidden, keys, values, cross_shifts)))
+
+        inner = self.dropout(F.gelu(shifted_linear(self.linear_1, hidden, shift_of(shifts, "linear_1"))))
+        outer = shifted_linear(self.linear_2, inner, shift_of(shifts, "linear_2"))
+        return self.norm_3(hidden + self.dropout(outer))
+
+
+def shifts_within(weight_shifts: Optional[WeightShifts], module: str) -> Optional[WeightShifts]:
+    return None if weight_shifts is None else weight_shifts.within(module)
+
+
+def shift_of(weight_shifts: Optional[WeightShifts], layer: str) -> Optional[LayerShift]:
+    return None if weight_shifts is None else weight_shifts.get(layer)
