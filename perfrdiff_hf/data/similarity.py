@@ -5,7 +5,18 @@ was computed was never published. This rule calls two speaker clips alike if the
 weighted time-warping distance of FRdist: warping distances of groups of channels, each weighted by the number of its
 channels, added up. FRdist's own groups are those of the face; the loudness of the sound is one more.
 
-What a threshold is worth can be measured wherever there is a matrix to compare with:
+What a threshold is worth can be measured wherever there is a matrix to compare with. In the synthetic `bench` world,
+where the truth is which clips play the same script:
+
+| by | threshold | precision and recall, train | test |
+|---|---|---|---|
+| sound | 6.3 | 0.86, 0.59 | 0.96, 0.50 |
+| sound | 8.0 | 0.60, 0.83 | 0.89, 0.78 |
+| face | 16.5 | 0.05, 0.10 | 0.18, 0.06 |
+| both | 30 | 0.23, 0.31 | 0.61, 0.32 |
+
+So there the sound tells who did the same, and the face alone does not: it shows each person's own style, and their
+reactions to the other, as much as what they say. To see it for other material:
 
     python -m perfrdiff_hf.data.similarity DATA_DIR --split train
 

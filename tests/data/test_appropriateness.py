@@ -9,6 +9,7 @@ from perfrdiff_hf.data.appropriateness import load_appropriateness
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.react2024 import load_react2024
 from perfrdiff_hf.data.similarity import main, precision_recall, similar_speakers, speaker_distances
+from perfrdiff_hf.data.synthetic import WorldSize, write_synthetic_world
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -111,6 +112,17 @@ def test_precision_and_recall_leave_out_the_own_clip():
     matrix = np.array([[1, 1, 1], [0, 1, 1], [0, 0, 1]], dtype=bool)
     assert precision_recall(matrix, truth) == (1 / 3, 1 / 2)
     assert precision_recall(np.eye(3, dtype=bool), truth) == (0, 0)
+
+
+def test_sound_finds_clips_of_the_same_script(tmp_path):
+    size = WorldSize(dyads=(6, 1, 1), clips=3, scripts=(4, 2, 2), sample_rate=8000, sound="ULAW")
+    write_synthetic_world(tmp_path / "world", size, seed=0)
+    dataset = load_react2024(tmp_path / "world", "train", cache_dir=tmp_path, streams=("audio", "emotion"))
+    distances = speaker_distances(ClipArrays.from_dataset(dataset))
+    precision, recall = precision_recall(
+        similar_speakers(distances, 8), load_appropriateness(tmp_path / "world", "train")
+    )
+    assert precision > 0.6 and recall > 0.6
 
 
 def test_command_writes_a_matrix_that_the_loader_finds(own_dyads, capsys, tmp_path):

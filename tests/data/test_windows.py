@@ -112,6 +112,7 @@ def test_reactions_follow_one_window_later(arrays, appropriate):
                 "past_reactions": (3, W, 25),
             }
             rows, nexts, _ = zip(*map(origin, item["reactions"]))
+            assert rows[0] == index
             assert appropriate[index, list(rows)].all()
             assert len(set(rows)) == min(3, appropriate[index].sum())
             assert len(set(nexts)) == 1
