@@ -33,6 +33,7 @@ setup(
         "soxr>=0.5",
         "jinja2>=3.1",
         "pyyaml>=6",
+        "tqdm>=4.66",
     ],
     extras_require={
         "rendering": RENDERING,

@@ -1,0 +1,45 @@
+"""The seven metrics of multiple appropriate facial reaction generation: arrays in, figures out.
+
+One function a metric, with the official definition as default; `*_per_clip` gives what each clip contributes, and its
+mean is the metric. `ReactionMetrics` computes all of them over batches and processes, `compare` puts several systems
+into one table. Inputs are NumPy arrays or torch tensors on any device; the work is done on the CPU.
+"""
+
+from perfrdiff_hf.metrics.appropriateness import frcorr, frcorr_per_clip, frdist, frdist_per_clip
+from perfrdiff_hf.metrics.diversity import frdiv, frdiv_per_clip, frdvs, frdvs_per_clip, frvar, frvar_per_clip
+from perfrdiff_hf.metrics.reaction_metrics import ReactionMetrics, Scores
+from perfrdiff_hf.metrics.realism import FeatureStatistics, frrea, frrea_motion, load_frame_features, motion_features
+from perfrdiff_hf.metrics.reference_rows import reference_rows
+from perfrdiff_hf.metrics.report import ReactionReport, compare
+from perfrdiff_hf.metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
+from perfrdiff_hf.metrics.synchrony import frsyn, frsyn_per_clip
+
+
+__all__ = [
+    "FeatureStatistics",
+    "Interval",
+    "PairedTest",
+    "ReactionMetrics",
+    "ReactionReport",
+    "Scores",
+    "bootstrap_interval",
+    "compare",
+    "frcorr",
+    "frcorr_per_clip",
+    "frdist",
+    "frdist_per_clip",
+    "frdiv",
+    "frdiv_per_clip",
+    "frdvs",
+    "frdvs_per_clip",
+    "frrea",
+    "frrea_motion",
+    "frsyn",
+    "frsyn_per_clip",
+    "frvar",
+    "frvar_per_clip",
+    "load_frame_features",
+    "motion_features",
+    "paired_test",
+    "reference_rows",
+]

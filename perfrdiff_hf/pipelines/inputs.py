@@ -34,6 +34,8 @@ def check_tensor(name: str, values: ArrayLike, shape: tuple[Union[str, int], ...
         raise TypeError(f"{name} must be a NumPy array or a tensor; given: {type(values).__name__}.")
     if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers; its dtype is {values.dtype}.")
+    if isinstance(values, np.ndarray):
+        values = np.require(values, requirements="W")  # torch warns of memory that it must not write to
     tensor = torch.as_tensor(values)
     if tensor.is_complex():
         raise TypeError(f"{name} must hold real numbers; its dtype is {tensor.dtype}.")

@@ -1,0 +1,71 @@
+"""What the metrics accept: NumPy arrays or torch tensors on any device, checked once and clearly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfrdiff_hf.behaviour import ACTION_UNITS, EXPRESSIONS, VALENCE_AROUSAL
+
+
+# The three kinds of emotion channels: figures are broken down by them, and FRdist weighs them differently.
+CHANNEL_GROUPS = {"action units": ACTION_UNITS, "valence arousal": VALENCE_AROUSAL, "expressions": EXPRESSIONS}
+
+
+def as_predictions(predictions: Any) -> np.ndarray:
+    """Predictions as a float32 array `(clips, reactions, frames, channels)`."""
+    return _as_behaviour("predictions", predictions, ("clips", "reactions", "frames", "channels"))
+
+
+def as_clips(name: str, clips: Any, like: np.ndarray | None = None) -> np.ndarray:
+    """Recorded behaviour as a float32 array `(clips, frames, channels)`, of the frames and channels of `like`."""
+    clips = _as_behaviour(name, clips, ("clips", "frames", "channels"))
+    if like is not None and clips.shape[-2:] != like.shape[-2:]:
+        raise ValueError(
+            f"{name} must have the frames and channels of the predictions, {like.shape[-2:]}; "
+            f"it has {clips.shape[-2:]} (shape {clips.shape})."
+        )
+    return clips
+
+
+def as_appropriate(appropriate: Any, num_clips: int, num_targets: int) -> np.ndarray:
+    """The appropriateness matrix as booleans `(clips, targets)` with at least one True in every row."""
+    matrix = _to_numpy(appropriate)
+    if matrix.shape != (num_clips, num_targets):
+        raise ValueError(
+            f"appropriate must have shape {(num_clips, num_targets)}, one row a clip of predictions and one column "
+            f"a recorded reaction in targets; it has {matrix.shape}."
+        )
+    if matrix.dtype != np.bool_ and not np.isin(matrix, (0, 1)).all():
+        raise ValueError("appropriate must hold booleans, or zeros and ones only; it holds other values.")
+    matrix = matrix.astype(bool)
+    empty = np.flatnonzero(~matrix.any(axis=1))
+    if len(empty):
+        raise ValueError(
+            f"appropriate names no appropriate reaction for {len(empty)} of {num_clips} clips, the first is clip "
+            f"{empty[0]}. Leave these clips out of predictions, targets and both sides of the matrix."
+        )
+    return matrix
+
+
+def _as_behaviour(name: str, values: Any, axes: tuple[str, ...]) -> np.ndarray:
+    array = _to_numpy(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers; its dtype is {array.dtype}.")
+    if array.ndim != len(axes) or 0 in array.shape:
+        raise ValueError(f"{name} must have shape ({', '.join(axes)}), none of them 0; it has {array.shape}.")
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    for index, clip in enumerate(array):  # clip by clip: a mask of everything would be large
+        if not np.isfinite(clip).all():
+            raise ValueError(f"{name} holds NaN or infinite values, first in clip {index}. Bridge or remove them.")
+    return array
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    if hasattr(values, "detach"):  # a torch tensor; torch itself is not needed here
+        values = values.detach().cpu()
+        if values.is_floating_point():
+            values = values.float()
+        return values.numpy()
+    return np.asarray(values)
