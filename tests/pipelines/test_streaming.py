@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+
+from perfrdiff_hf.data.audio import mfcc_features
 
 
 FAST = {"num_reactions": 2, "num_inference_steps": 2}
@@ -76,3 +80,97 @@ def test_stream_is_usable_after_bad_input(pipeline, speaker, seeded, chunk, mess
         stream.push(**chunk)
     segments += stream.push(**next(pieces))
     assert torch.equal(torch.cat([s.reactions for s in segments], 2)[:, :, :130], undisturbed)
+
+
+@pytest.mark.parametrize("overlap", [0, 10, 30])
+def test_overlapping_windows_cover_every_frame_once(pipeline, speaker, seeded, overlap):
+    full = pipeline(**speaker, generator=seeded(), overlap=overlap, **FAST).reactions
+    stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=overlap, **FAST)
+    segments = [segment for chunk in chunks(speaker, [7] * 19) for segment in stream.push(**chunk)]
+    assert segments[0].reactions.shape[2] == 50
+    assert all(segment.reactions.shape[2] == 50 - overlap for segment in segments[1:])
+    assert [segment.start for segment in segments[1:]] == [50 + (50 - overlap) * n for n in range(len(segments) - 1)]
+    streamed = torch.cat([segment.reactions for segment in segments], dim=2)
+    assert streamed.shape[2] >= 130
+    assert torch.equal(streamed[:, :, :130], full)
+
+
+def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
+    shown = []
+    sampler_class = type(pipeline.stream(batch_size=2, **FAST)._sampler)
+
+    class Spy(sampler_class):
+        def sample(self, tokens, latents, held=None):
+            window = super().sample(tokens, latents, held)
+            shown.append((held, window))
+            return window
+
+    stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=10, **FAST)
+    stream._sampler.__class__ = Spy
+    for chunk in chunks(speaker, [130]):
+        stream.push(**chunk)
+    assert shown[0][0] is None
+    for (_, before), (held, window) in pairwise(shown):
+        assert torch.equal(held, before[:, :, -10:])
+        assert torch.equal(window[:, :, :10], held)
+
+
+def test_overlap_must_be_shorter_than_a_window(pipeline):
+    with pytest.raises(ValueError, match="overlap must be below the window of 50"):
+        pipeline.stream(overlap=50)
+    with pytest.raises(ValueError, match="overlap must be at least 0"):
+        pipeline.stream(overlap=-1)
+
+
+def test_guidance_interval_chooses_the_guided_steps(pipeline, speaker, seeded):
+    def react(**options):
+        return pipeline(**speaker, generator=seeded(), num_reactions=1, num_inference_steps=4, **options).reactions
+
+    everywhere, nowhere = react(), react(guidance_interval=(0.0, 0.0))
+    assert torch.equal(nowhere, react(guidance_scale=1.0))
+    half = react(guidance_interval=(0.0, 0.5))
+    assert not torch.equal(half, everywhere)
+    assert not torch.equal(half, nowhere)
+    with pytest.raises(ValueError, match="guidance_interval"):
+        react(guidance_interval=(0.5, 0.2))
+
+
+@pytest.mark.parametrize("lengths", [[700] * 70, [1] * 5 + [16000, 33000], [49000]])
+def test_raw_samples_equal_features_of_the_whole(pipeline, speaker, seeded, lengths):
+    waveform = np.random.default_rng(2).uniform(-0.5, 0.5, (2, 49000)).astype(np.float32)
+    features = np.stack([mfcc_features(one, 16000, 76) for one in waveform])
+    whole = pipeline.stream(batch_size=2, generator=seeded(), **FAST)
+    expected = whole.push(audio=features, emotion=speaker["speaker_emotion"][:, :76])
+    stream = pipeline.stream(batch_size=2, generator=seeded(), sampling_rate=16000, **FAST)
+    # The face comes with the first sound, the rest of the sound comes alone.
+    segments = stream.push(samples=waveform[:, :100], emotion=speaker["speaker_emotion"][:, :76])
+    start = 100
+    for length in lengths:
+        segments += stream.push(samples=waveform[:, start : start + length])
+        start += length
+    assert len(segments) == len(expected) == 2
+    assert all(torch.equal(a.reactions, b.reactions) for a, b in zip(segments, expected))
+    assert stream.frames_heard == 76
+
+
+def test_sound_that_runs_away_is_refused(pipeline, speaker):
+    stream = pipeline.stream(batch_size=2, sampling_rate=8000, **FAST)
+    stream.push(samples=np.zeros((2, 8000), np.float32), emotion=speaker["speaker_emotion"][:, :25])
+    with pytest.raises(ValueError, match=r"audio is .* frames ahead of emotion"):
+        stream.push(samples=np.zeros((2, 8000 * 90), np.float32))
+    assert stream.frames_heard == 25
+
+
+def test_samples_need_a_rate(pipeline):
+    with pytest.raises(ValueError, match="sampling_rate"):
+        pipeline.stream(batch_size=2, **FAST).push(samples=np.zeros((2, 100), np.float32))
+
+
+def test_memory_stays_bounded_over_a_long_session(pipeline, seeded):
+    stream = pipeline.stream(num_reactions=1, num_inference_steps=1, guidance_scale=1.0, generator=seeded())
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        stream.push(emotion=random.uniform(0, 1, (1, int(random.integers(1, 40)), 25)))
+        assert stream._shown is None or stream._shown.shape[2] <= 50
+        assert all(values.shape[1] < 100 for values in stream._heard.values())
+        assert all(values.untyped_storage().nbytes() < 200 * 25 * 4 for values in stream._heard.values())
