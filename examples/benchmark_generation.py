@@ -12,6 +12,7 @@ in the same run.
 from __future__ import annotations
 
 import argparse
+import copy
 import resource
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def main() -> None:
     speed = product_speed()
     check_equality(pipe)
     table(pipe, options.steps, options.windows, speed)
+    faster_arithmetic_table(pipe, options.steps, options.windows)
     personal_table(pipe, options.steps, options.windows)
     print_personalising(pipe)
     if options.latency_windows:
@@ -138,6 +140,25 @@ def table(pipe: PerFRDiffPipeline, steps: int, windows: int, speed: float) -> No
             f"| {floor:.3f} | {seconds / floor:.2f} | {peak_megabytes():.0f} |",
             flush=True,
         )
+
+
+def faster_arithmetic_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
+    """Compiled, and in bfloat16, against float32 as it is; what bfloat16 changes in the output."""
+    print(f"\n| ten reactions, {steps} steps | s per window | x float32 | largest difference |\n|---|---|---|---|")
+    row = Row("", SamplingSettings(num_reactions=10, num_inference_steps=steps))
+    times, outputs = {}, {}
+    for name in ("float32", "bfloat16", "float32, compiled"):
+        denoiser: Any = copy.deepcopy(pipe.denoiser)
+        if name == "bfloat16":
+            denoiser.to(torch.bfloat16)
+        if name == "float32, compiled":
+            denoiser.compile_repeated_blocks(dynamic=False)
+        changed = PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser})
+        times[name] = float(np.median(window_times(changed, row, windows)))
+        few = SamplingSettings(num_reactions=2, num_inference_steps=5, generator=torch.Generator().manual_seed(0))
+        outputs[name] = next(iter(open_stream(changed, Row("", few)).push(**behaviour(1, 1)))).reactions
+        difference = (outputs[name] - outputs["float32"]).abs().max()
+        print(f"| {name} | {times[name]:.3f} | {times['float32'] / times[name]:.2f} | {difference:.1e} |", flush=True)
 
 
 def personal_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:

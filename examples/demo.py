@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ from perfrdiff_hf.training.run import TrainingJob, run_training
 CONFIG = Path(__file__).with_name("configs") / "demo.yaml"
 NUM_REACTIONS = 10
 # The small models need neither fifty steps nor strong guidance; the paper's values are the pipeline's defaults.
-SAMPLING = {"num_inference_steps": 10, "guidance_scale": 1.0}
+SAMPLING: dict[str, Any] = {"num_inference_steps": 10, "guidance_scale": 2.0}
 CLIPS_AT_ONCE = 8
 VIDEO_SECONDS = 20
 
