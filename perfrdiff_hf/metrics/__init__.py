@@ -2,7 +2,8 @@
 
 One function a metric, with the official definition as default; `*_per_clip` gives what each clip contributes, and its
 mean is the metric. `ReactionMetrics` computes all of them over batches and processes, `compare` puts several systems
-into one table. Inputs are NumPy arrays or torch tensors on any device; the work is done on the CPU.
+into one table. Inputs are NumPy arrays or torch tensors on any device. Predictions on an accelerator that knows
+float64 have FRCorr and FRdist computed there; the other metrics are always computed on the CPU.
 """
 
 from perfrdiff_hf.metrics.appropriateness import frcorr, frcorr_per_clip, frdist, frdist_per_clip

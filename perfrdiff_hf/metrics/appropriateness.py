@@ -1,14 +1,22 @@
-"""FRCorr and FRdist: how near each reaction comes to the nearest of the recorded appropriate ones."""
+"""FRCorr and FRdist: how near each reaction comes to the nearest of the recorded appropriate ones.
+
+Both search on the device of the predictions if that is an accelerator with float64, else on the CPU; the figures are
+the same but for the rounding of float64 sums.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perfrdiff_hf.behaviour import EMOTION_CHANNELS
-from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, as_appropriate, as_clips, as_predictions
+from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,9 @@ def most_concordant(predictions: Any, targets: Any, appropriate: Any) -> Nearest
 
     `appropriate` may have fewer rows than columns: predictions for some clips, scored among all targets.
     """
+    device = accelerator(predictions)
     predictions, targets, appropriate = _checked(predictions, targets, appropriate)
-    return search_concordance(predictions, targets, appropriate, target_moments(targets))
+    return search_concordance(predictions, targets, appropriate, channel_moments(targets), device)
 
 
 def nearest_in_time(predictions: Any, targets: Any, appropriate: Any) -> NearestReactions:
@@ -90,13 +99,37 @@ def nearest_in_time(predictions: Any, targets: Any, appropriate: Any) -> Nearest
 
     `appropriate` may have fewer rows than columns: predictions for some clips, scored among all targets.
     """
-    return search_distance(*_checked(predictions, targets, appropriate))
+    return search_distance(*_checked(predictions, targets, appropriate), accelerator(predictions))
 
 
 def search_concordance(
-    predictions: np.ndarray, targets: np.ndarray, appropriate: np.ndarray, moments: tuple[np.ndarray, ...]
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    appropriate: np.ndarray,
+    moments: tuple[np.ndarray, ...],
+    device: torch.device | None = None,
 ) -> NearestReactions:
-    """`most_concordant` for inputs that were checked, with the `target_moments` of the targets."""
+    """`most_concordant` for inputs that were checked, with the `channel_moments` of the targets.
+
+    `device` is where to search, by default the CPU.
+    """
+    if device is None:
+        nearest, best = _most_concordant_of_each_clip(predictions, targets, appropriate, moments)
+    else:
+        from perfrdiff_hf.metrics.device import most_concordant_on_device  # needs torch
+
+        found = channel_moments(predictions.reshape(-1, *predictions.shape[2:]))
+        nearest, best = most_concordant_on_device(predictions, targets, appropriate, (found, moments), device)
+    groups = {}
+    if predictions.shape[-1] == EMOTION_CHANNELS:
+        groups = {name: best[..., part].mean(axis=-1) for name, part in CHANNEL_GROUPS.items()}
+    return NearestReactions(best.mean(axis=-1), nearest, groups)
+
+
+def _most_concordant_of_each_clip(
+    predictions: np.ndarray, targets: np.ndarray, appropriate: np.ndarray, moments: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Most concordant target `(clips, reactions)`, and concordances with it `(clips, reactions, channels)`."""
     clips, reactions, _, channels = predictions.shape
     best = np.empty((clips, reactions, channels))
     nearest = np.empty((clips, reactions), dtype=np.int64)
@@ -106,29 +139,33 @@ def search_concordance(
         choice = concordance.mean(axis=-1).argmax(axis=1)
         nearest[n] = candidates[choice]
         best[n] = concordance[np.arange(reactions), choice]
-    groups = {}
-    if channels == EMOTION_CHANNELS:
-        groups = {name: best[..., part].mean(axis=-1) for name, part in CHANNEL_GROUPS.items()}
-    return NearestReactions(best.mean(axis=-1), nearest, groups)
+    return nearest, best
 
 
-def search_distance(predictions: np.ndarray, targets: np.ndarray, appropriate: np.ndarray) -> NearestReactions:
-    """`nearest_in_time` for inputs that were checked."""
-    from perfrdiff_hf.metrics.nearest import nearest_of_each_clip  # numba takes half a second to import
-
+def search_distance(
+    predictions: np.ndarray, targets: np.ndarray, appropriate: np.ndarray, device: torch.device | None = None
+) -> NearestReactions:
+    """`nearest_in_time` for inputs that were checked. `device` is where to search, by default the CPU."""
     if predictions.shape[-1] != EMOTION_CHANNELS:
         raise ValueError(
             f"predictions must have the {EMOTION_CHANNELS} emotion channels, which FRdist weighs by group; "
             f"shape {predictions.shape}."
         )
-    nearest, distances = nearest_of_each_clip(predictions, targets, appropriate)
+    if device is None:
+        from perfrdiff_hf.metrics.nearest import nearest_of_each_clip  # numba takes half a second to import
+
+        nearest, distances = nearest_of_each_clip(predictions, targets, appropriate)
+    else:
+        from perfrdiff_hf.metrics.device import nearest_on_device  # needs torch
+
+        nearest, distances = nearest_on_device(predictions, targets, appropriate, device)
     groups = {name: distances[..., g] for g, name in enumerate(CHANNEL_GROUPS)}
     return NearestReactions(distances[..., 0] + distances[..., 1] + distances[..., 2], nearest, groups)
 
 
-def target_moments(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What concordance needs of each target: float32 mean, variance and deviation, each `(targets, channels)`."""
-    found = [_moments(clip.T) for clip in targets]
+def channel_moments(clips: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What concordance needs of each clip: float32 mean, variance and deviation, each `(clips, channels)`."""
+    found = [_moments(clip.T) for clip in clips]
     return tuple(np.stack(values) for values in zip(*found))  # type: ignore[return-value]
 
 

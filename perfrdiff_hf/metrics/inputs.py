@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perfrdiff_hf.behaviour import ACTION_UNITS, EXPRESSIONS, VALENCE_AROUSAL
 
 
+if TYPE_CHECKING:
+    import torch
+
+
 # The three kinds of emotion channels: figures are broken down by them, and FRdist weighs them differently.
 CHANNEL_GROUPS = {"action units": ACTION_UNITS, "valence arousal": VALENCE_AROUSAL, "expressions": EXPRESSIONS}
+
+
+# Torch devices that metrics are not computed on: the CPU has a faster way, Apple's lacks float64.
+_WITHOUT_SEARCH = ("cpu", "mps")
+
+
+def accelerator(values: Any) -> torch.device | None:
+    """Where to search for the nearest appropriate reaction: the device of a tensor on one, None for the CPU."""
+    device = getattr(values, "device", None)  # of a NumPy array, this is a string
+    return device if getattr(device, "type", "cpu") not in _WITHOUT_SEARCH else None
 
 
 def as_predictions(predictions: Any) -> np.ndarray:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perfrdiff_hf.behaviour import FRAME_RATE
-from perfrdiff_hf.metrics.appropriateness import search_concordance, search_distance, target_moments
+from perfrdiff_hf.metrics.appropriateness import channel_moments, search_concordance, search_distance
 from perfrdiff_hf.metrics.diversity import (
     distinction_per_channel,
     diversity_per_channel,
     frdiv_per_clip,
     variance_per_channel,
 )
-from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, as_appropriate, as_clips, as_predictions
+from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
 from perfrdiff_hf.metrics.realism import frechet_of_motion, motion_features
 from perfrdiff_hf.metrics.running import FeatureSums, Moments
 from perfrdiff_hf.metrics.synchrony import best_offsets, lag_per_clip
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 # The overall figure that says how much of the published FRSyn is an artefact.
@@ -86,7 +90,7 @@ class ReactionMetrics:
             raise ValueError(f"speaker must have the {clips} clips of targets; it has {len(self.speaker)}.")
         named = {f" {n}": m for n, m in appropriate.items()} if isinstance(appropriate, Mapping) else {"": appropriate}
         self.matrices = {name: as_appropriate(matrix, clips, clips) for name, matrix in named.items()}
-        self._moments = target_moments(self.targets)
+        self._moments = channel_moments(self.targets)
         self._state = _State(seen=np.zeros(clips, dtype=bool))
 
     def update(self, predictions: Any, clips: Any) -> None:
@@ -94,7 +98,7 @@ class ReactionMetrics:
 
         Args:
             predictions: `(batch, reactions, frames, 25)`. If it is a view that repeats one reaction, that one is
-                scored once and counts for all.
+                scored once and counts for all. If it is a tensor on an accelerator, FRCorr and FRdist search there.
             clips: `(batch,)` the clips that they react to, as row numbers of the targets. Each clip once.
 
         Raises:
@@ -105,9 +109,10 @@ class ReactionMetrics:
         if isinstance(predictions, np.ndarray) and predictions.ndim == 4 and predictions.strides[1] == 0:
             repeats = predictions.shape[1]
             predictions = predictions[:, :1]
+        device = accelerator(predictions)
         predictions = as_predictions(predictions)
         self._check_batch(predictions, clips, predictions.shape[1] * repeats)
-        values, groups = self._score(predictions, clips, repeats)
+        values, groups = self._score(predictions, clips, repeats, device)
         state = self._state
         for name, found in values.items():
             state.values.setdefault(name, np.full(len(state.seen), np.nan))[clips] = found
@@ -193,15 +198,15 @@ class ReactionMetrics:
             )
 
     def _score(
-        self, predictions: np.ndarray, clips: np.ndarray, repeats: int
+        self, predictions: np.ndarray, clips: np.ndarray, repeats: int, device: torch.device | None
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Values `(batch,)` and parts by channel group `(batch, 3)` of a batch, by metric."""
         values, groups = {}, {}
         for name, matrix in self.matrices.items():
             appropriate = matrix[clips]
             nearest = {
-                "FRCorr": search_concordance(predictions, self.targets, appropriate, self._moments),
-                "FRdist": search_distance(predictions, self.targets, appropriate),
+                "FRCorr": search_concordance(predictions, self.targets, appropriate, self._moments, device),
+                "FRdist": search_distance(predictions, self.targets, appropriate, device),
             }
             for metric, found in nearest.items():
                 values[metric + name] = repeats * found.score.sum(axis=1)
