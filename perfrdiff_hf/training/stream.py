@@ -1,0 +1,211 @@
+"""The order of training examples, and the randomness that belongs to each of them.
+
+Both depend on the seed, the epoch and the example alone: not on the number of processes or workers, and not on
+whether the run was interrupted. That is what makes two processes learn what one learns, and a resumed run end with
+the weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+
+ExampleKey = tuple[int, int]
+
+
+class Examples(Protocol):
+    """Training examples as `perfrdiff_hf.data.windows` makes them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class ExampleStream(Sampler[list[ExampleKey]]):
+    """Endless batches of (epoch, index): every epoch holds each example once, in an order of its own.
+
+    Batches run on across the border of two epochs, so that all are full and no example is repeated to fill one.
+
+    Args:
+        num_examples: how many examples an epoch has.
+        batch_size: examples per optimiser step over all processes; a multiple of `num_processes * accumulation`.
+        seed: of the orders.
+        process_index: which share of each batch this process takes.
+        num_processes: over how many processes a batch is spread.
+        accumulation: into how many forward passes a process cuts its share; one list of keys is yielded for each.
+        first_step: the optimiser step to begin with.
+
+    Raises:
+        ValueError: if there are no examples, or the batch cannot be divided.
+    """
+
+    def __init__(
+        self,
+        num_examples: int,
+        batch_size: int,
+        seed: int,
+        process_index: int = 0,
+        num_processes: int = 1,
+        accumulation: int = 1,
+        first_step: int = 0,
+    ):
+        if num_examples < 1:
+            raise ValueError("There are no training examples.")
+        if batch_size % (num_processes * accumulation):
+            raise ValueError(
+                f"batch_size ({batch_size}) must be a multiple of processes x gradient_accumulation_steps "
+                f"({num_processes} x {accumulation}): it counts all examples of an optimiser step."
+            )
+        self.num_examples = num_examples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.process_index = process_index
+        self.num_processes = num_processes
+        self.accumulation = accumulation
+        self.first_step = first_step
+
+    def __iter__(self) -> Iterator[list[ExampleKey]]:
+        share = self.batch_size // self.num_processes
+        size = share // self.accumulation
+        step = self.first_step
+        while True:
+            begin = step * self.batch_size + self.process_index * share
+            for part in range(begin, begin + share, size):
+                yield [self._key(position) for position in range(part, part + size)]
+            step += 1
+
+    def _key(self, position: int) -> ExampleKey:
+        epoch, place = divmod(position, self.num_examples)
+        return epoch, int(self._order(epoch)[place])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if getattr(self, "_cached_epoch", None) != epoch:
+            self._cached_epoch = epoch
+            self._cached_order = np.random.default_rng((self.seed, epoch)).permutation(self.num_examples)
+        return self._cached_order
+
+
+class KeyedExamples(Dataset):
+    """Examples by (epoch, index), each with the random numbers that its loss needs.
+
+    The epoch travels with the index because data-loader workers hold copies, to which `set_epoch` does not reach.
+
+    Args:
+        examples: what is trained on.
+        draws: makes the random numbers of an example from it and a generator of its own.
+        seed: of those generators.
+    """
+
+    def __init__(self, examples: Examples, draws: Draws, seed: int):
+        self.examples = examples
+        self.draws = draws
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitems__(self, keys: Sequence[ExampleKey]) -> list[dict[str, Tensor]]:
+        batch = []
+        for epoch, of_epoch in groupby(keys, key=lambda key: key[0]):
+            indices = [index for _, index in of_epoch]
+            self.examples.set_epoch(epoch)
+            for index, example in zip(indices, self.examples.__getitems__(indices)):
+                generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, index))
+                batch.append({**example, **self.draws(example, generator)})
+        return batch
+
+    def __getitem__(self, key: ExampleKey) -> dict[str, Tensor]:
+        return self.__getitems__([key])[0]
+
+
+class Draws(Protocol):
+    """Random numbers for one example."""
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]: ...
+
+
+class NoDraws:
+    """For losses without randomness."""
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        return {}
+
+
+class LatentDraws:
+    """Standard normal `latent_noise` `(latent_size,)`: where in its distribution the emotion VAE samples.
+
+    Args:
+        latent_size: width of the latent.
+    """
+
+    def __init__(self, latent_size: int):
+        self.latent_size = latent_size
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        return {"latent_noise": torch.randn(self.latent_size, generator=generator)}
+
+
+class DiffusionDraws:
+    """What equation 10 leaves to chance for one speaker window.
+
+    `timestep`: one for all its reactions; `noise` `(reactions, frames, 25)`: each reaction its own;
+    `dropped` `(kinds,)`: which conditions go missing.
+
+    Args:
+        num_timesteps: of the diffusion.
+        num_kinds: how many kinds of condition the generator has.
+        drop_each: probability with which each goes missing by itself.
+        drop_all: probability with which all go missing together.
+    """
+
+    def __init__(self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float):
+        self.num_timesteps = num_timesteps
+        self.num_kinds = num_kinds
+        self.drop_each = drop_each
+        self.drop_all = drop_all
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        each = torch.rand(self.num_kinds, generator=generator) < self.drop_each
+        together = torch.rand(1, generator=generator) < self.drop_all
+        return {
+            "timestep": torch.randint(self.num_timesteps, (), generator=generator),
+            "noise": torch.randn(example["reactions"].shape, generator=generator),
+            "dropped": each | together,
+        }
+
+
+def own_epoch(worker: int) -> None:
+    """Give a data-loader worker an epoch of its own: one may still be in an epoch while another is in the next."""
+    info: Any = torch.utils.data.get_worker_info()
+    examples = copy.copy(info.dataset.examples)
+    examples._epoch = examples._epoch.clone()
+    info.dataset.examples = examples
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed out of several numbers, such that neighbours have nothing in common."""
+    low, high = np.random.SeedSequence(numbers).generate_state(2)
+    return int(low) | int(high) << 32
+
+
+def stack_examples(examples: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """A batch of examples of equal shapes, each value stacked."""
+    return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def join_clips(examples: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """Several contrastive batches as one, end to end; `batch_index` `(clips,)` tells them apart."""
+    joined: dict[str, Any] = {name: torch.cat([example[name] for example in examples]) for name in examples[0]}
+    sizes = torch.tensor([len(example["label"]) for example in examples])
+    joined["batch_index"] = torch.repeat_interleave(torch.arange(len(examples)), sizes)
+    return joined

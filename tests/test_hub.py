@@ -1,0 +1,102 @@
+"""Cards, and the way to a Hub and back; the Hub is a small one on the loopback address."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from perfrdiff_hf.hub import CardFacts, Figure, facts_of_component, render_card, templates_folder
+
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("pipeline", "emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What happened on the loopback Hub."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "hub_scenario.py", tmp_path_factory.mktemp("hub")],
+        env={**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_pipeline_comes_back_from_the_hub_as_it_was(played: dict[str, Any]) -> None:
+    assert played["url"].startswith("http://127.0.0.1")
+    assert played["pulled equals local"]
+    assert {"model_index.json", "README.md", "denoiser/config.json"} <= set(played["files"])
+    weights = [path for path in played["files"] if path.startswith("weight_shift_generator/")]
+    assert "weight_shift_generator/model.safetensors" in weights
+    assert not any(path.endswith((".bin", ".pkl", ".pt", ".pth")) for path in played["files"])
+
+
+def test_a_single_component_comes_back_too(played: dict[str, Any]) -> None:
+    assert played["component equals local"]
+
+
+def test_an_upload_that_breaks_leaves_the_earlier_revision_whole(played: dict[str, Any]) -> None:
+    assert played["broken upload"] != "went through"
+    assert played["revision kept"]
+    assert played["after broken upload equals local"]
+
+
+def test_a_second_upload_and_an_older_revision(played: dict[str, Any]) -> None:
+    assert played["second upload equals local"]
+    assert played["older revision equals local"]
+
+
+def test_the_uploaded_card_tells_what_was_trained(played: dict[str, Any]) -> None:
+    card = ModelCard(played["card"])
+    assert card.data.license == "mit"
+    assert card.data.library_name == "perfrdiff_hf"
+    results = {(result.metric_type, result.dataset_name): result.metric_value for result in card.data.eval_results}
+    assert results == {("frcorr", "react-tiny"): 0.375, ("frdist", "react-tiny"): 91.5}
+    for expected in ("1,234 steps of 4 examples", "sgd with a learning rate of 0.001", "precision bf16", "tester/"):
+        assert expected in card.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_renders_and_speaks_of_limits(name: str) -> None:
+    figures = [Figure("frcorr", 0.38, "REACT2024", "test", "PMAFRG, personalised")]
+    facts = CardFacts(name, "somebody/my-model", {"hidden_size": 16}, 1_234_567, {}, figures)
+    card = render_card(facts)
+    assert card.data.eval_results[0].metric_value == 0.38
+    assert card.data.eval_results[0].metric_name == "FRCorr PMAFRG, personalised"
+    assert "REACT2024" in card.data.tags
+    for expected in (
+        "# my-model", "hidden_size: 16", "1,234,567 parameters", "consent", "identity", "MIT", "somebody/my-model",
+        "| FRCorr | PMAFRG, personalised | REACT2024 | test | 0.3800 |",
+    ):  # fmt: skip
+        assert expected in card.text, expected
+    assert "{{" not in card.text and "{%" not in card.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_code_on_a_card_names_what_exists(name: str) -> None:
+    import perfrdiff_hf
+
+    text = (templates_folder() / f"{name}.md").read_text()
+    imported = [line.split("import ")[1] for line in text.splitlines() if line.startswith("from perfrdiff_hf import")]
+    assert imported
+    for public_name in imported:
+        assert getattr(perfrdiff_hf, public_name)
+
+
+def test_unknown_card_and_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no card template"):
+        render_card(CardFacts("poem", "a/b", {}, 0))
+    with pytest.raises(FileNotFoundError, match="holds no trained reaction generator"):
+        facts_of_component(tmp_path, "denoiser", "a/b")
