@@ -15,6 +15,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ..behaviour import CLIP_FRAMES, COEFFICIENT_CHANNELS
+from .positions import sinusoidal_positions
 
 
 @strict
@@ -129,14 +130,3 @@ class PSSLModel(PreTrainedModel):
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
         return self.encoder(tokens)[:, 0]
-
-
-def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
-    """The transformer's sinusoidal positions `(num_positions, width)`: sine on even channels, cosine on odd ones."""
-    positions = torch.arange(num_positions, dtype=torch.float32)[:, None]
-    # Rounded as in the official program: a frequency that is off by its last bit costs 6e-5 at the end of a clip.
-    angles = positions / 10_000 ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
-    table = torch.zeros(num_positions, width)
-    table[:, 0::2] = torch.sin(angles)
-    table[:, 1::2] = torch.cos(angles)[:, : width // 2]
-    return table
