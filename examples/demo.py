@@ -41,7 +41,7 @@ from perfrdiff_hf.training.run import TrainingJob, run_training
 CONFIG = Path(__file__).with_name("configs") / "demo.yaml"
 NUM_REACTIONS = 10
 # The small models need neither fifty steps nor strong guidance; the official values are the pipeline's defaults.
-SAMPLING: dict[str, Any] = {"num_inference_steps": 8, "guidance_scale": 1.75}
+SAMPLING: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 1.75}
 CLIPS_AT_ONCE = 8
 VIDEO_SECONDS = 16
 
@@ -183,11 +183,10 @@ def save_reactions(path: Path, systems: Mapping[str, np.ndarray], clips: TestCli
     """Everything that was generated, by system, and which clip each row is."""
     arrays = clips.listeners
     rows = [f"{listener}/{clip}" for listener, clip in zip(arrays.listener_ids, arrays.clips)]
+    arrays_by_name: dict[str, Any] = {name: r.astype(np.float16) for name, r in systems.items()}
     beside = path.with_name(f".{path.name}")
     with beside.open("wb") as file:
-        np.savez_compressed(
-            file, listener=np.array(rows), **{name: r.astype(np.float16) for name, r in systems.items()}
-        )
+        np.savez_compressed(file, listener=np.array(rows), **arrays_by_name)
     os.replace(beside, path)
 
 

@@ -117,9 +117,7 @@ def run_stage(stage: Stage, job: TrainingJob, corpus: Corpus, accelerator: Accel
     parts = load_parts(stage, output_dir)
     torch.manual_seed(mixed_seed(config.seed, STAGES.index(stage.name)))
     extractor = PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist())
-    objective = stage.objective(
-        stage.new_model(config, parts), parts, extractor, new_scheduler(config)
-    )
+    objective = stage.objective(stage.new_model(config, parts), parts, extractor, new_scheduler(config))
     draws = stage.draws(config, objective)
     validation = StageValidation(stage, corpus, config, draws, output_dir, accelerator)
     run = StageRun(stage.name, objective, examples, draws, stage.collate, config, output_dir, accelerator, validation)

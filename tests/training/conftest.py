@@ -99,6 +99,8 @@ def train_here(words: list[str], rank: int, processes: int, port: int) -> None:
 
     import torch
 
+    # As torchrun does. Without it Accelerate takes all cores in every process, and they wait for one another.
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     if processes > 1:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
