@@ -16,8 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]),
-    package_data={"perfrdiff_hf": ["py.typed"]},
+    packages=[*find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]), "perfrdiff_hf.model_cards"],
+    package_dir={"perfrdiff_hf.model_cards": "model_cards"},
+    package_data={"perfrdiff_hf": ["py.typed"], "perfrdiff_hf.model_cards": ["*.md"]},
     install_requires=[
         "torch>=2.4",
         "diffusers>=0.41",

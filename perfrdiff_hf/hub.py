@@ -91,8 +91,9 @@ def render_card(facts: CardFacts) -> ModelCard:
 
 def templates_folder() -> Path:
     """Where the card templates lie: inside an installed package, or at the root of a clone."""
-    here = Path(__file__).resolve().parent
-    return next((folder for folder in (here / "model_cards",) if folder.is_dir()), here.parent / "model_cards")
+    package = Path(__file__).resolve().parent
+    installed = package / "model_cards"
+    return installed if installed.is_dir() else package.parent / "model_cards"
 
 
 def _as_yaml(values: dict[str, Any]) -> str:

@@ -28,7 +28,6 @@ from .weight_shifts import WeightShifts, shifted_linear
 
 # The kinds of condition in the order of their tokens. Frames give one token each, the others one token in all.
 FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
-TOKEN_CONDITIONS = ("speaker_latent", "listener_latent", "personal")
 CONDITION_KINDS = (
     "audio", "coefficients", "speaker_emotion", "speaker_latent", "listener_latent", "past_emotion", "personal",
 )  # fmt: skip

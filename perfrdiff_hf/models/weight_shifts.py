@@ -163,10 +163,6 @@ class WeightShifts(Mapping[str, LayerShift]):
         picked = [rows] if isinstance(rows, int) else rows
         return self.map(lambda tensor: tensor[picked])
 
-    def repeat_interleave(self, repeats: int) -> WeightShifts:
-        """Every listener `repeats` times in a row."""
-        return self.map(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
-
     def to(self, device: Optional[torch.device] = None, dtype: Optional[torch.dtype] = None) -> WeightShifts:
         """The same shifts on another device or in another floating-point type."""
         return self.map(lambda tensor: tensor.to(device=device, dtype=dtype))

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.data.synthetic import WorldSize, write_synthetic_world
 from perfrdiff_hf.metrics import frcorr, frdist
@@ -174,35 +175,8 @@ def test_history_is_another_clip(program, world):
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(make_pipeline: Callable[..., PerFRDiffPipeline], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved pipeline of tiny random models."""
-    import torch
-    from diffusers import DDIMScheduler
-
-    from perfrdiff_hf import (
-        EmotionVAEModel,
-        GAFRGTransformer1DModel,
-        PerFRDiffFeatureExtractor,
-        PerFRDiffPipeline,
-        PSSLConfig,
-        PSSLModel,
-        PWSGConfig,
-        PWSGModel,
-    )
-
-    torch.manual_seed(0)
-    denoiser = GAFRGTransformer1DModel(hidden_size=32, num_layers=1, num_heads=2, feed_forward_size=32, latent_size=16)
-    edited = denoiser.editable_layers(["cross_attention", "mapping"], [0])
-    parts = [
-        denoiser,
-        EmotionVAEModel(hidden_size=16, latent_size=8, decoder_sizes=(8,)),
-        DDIMScheduler(),
-        PerFRDiffFeatureExtractor(),
-        PSSLModel(
-            PSSLConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, style_size=8)
-        ),
-        PWSGModel(PWSGConfig(style_size=8, hidden_size=16, edited_layers=edited, shift_type="full")),
-    ]
     folder = tmp_path_factory.mktemp("evaluate_model")
-    PerFRDiffPipeline(*parts).save_pretrained(folder)
+    make_pipeline(shift_type="full").save_pretrained(folder)
     return folder

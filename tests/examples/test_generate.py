@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
-from diffusers import DDIMScheduler
 
 from examples.generate import main, read_speaker
-from perfrdiff_hf import (
-    EmotionVAEModel,
-    GAFRGTransformer1DModel,
-    PerFRDiffFeatureExtractor,
-    PerFRDiffPipeline,
-    PSSLConfig,
-    PSSLModel,
-    PWSGConfig,
-    PWSGModel,
-)
+from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE
 from perfrdiff_hf.data.face_tracks import read_face_track
-from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
 from perfrdiff_hf.rendering.files import write_coefficients_npy, write_emotion_csv
 
 
@@ -32,26 +21,9 @@ logging.disable(logging.WARNING)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    size = 16
-    denoiser = GAFRGTransformer1DModel(
-        hidden_size=size, num_layers=1, num_heads=2, feed_forward_size=size, latent_size=size, style_size=size
-    )
-    style = PSSLConfig(
-        hidden_size=size, num_hidden_layers=1, num_attention_heads=2, intermediate_size=size, style_size=size
-    )
-    edited = {"mapping": list(denoiser.get_submodule("mapping").weight.shape)}
-    pipeline = PerFRDiffPipeline(
-        denoiser=denoiser,
-        emotion_vae=EmotionVAEModel(hidden_size=size, latent_size=size, decoder_sizes=(size,)),
-        scheduler=DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG),
-        feature_extractor=PerFRDiffFeatureExtractor(),
-        style_encoder=PSSLModel(style),
-        weight_shift_generator=PWSGModel(PWSGConfig(style_size=size, hidden_size=size, edited_layers=edited)),
-    )
+def model(make_pipeline: Callable[..., PerFRDiffPipeline], tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model")
-    pipeline.save_pretrained(folder)
+    make_pipeline(shift_type="full").save_pretrained(folder)
     return str(folder)
 
 
