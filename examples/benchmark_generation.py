@@ -36,7 +36,6 @@ from perfrdiff_hf import (
     WeightShifts,
 )
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
-from perfrdiff_hf.pipelines.inputs import check_speaker
 from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
 from perfrdiff_hf.pipelines.streaming import ReactionStream
 
@@ -55,10 +54,10 @@ class PlainSampler(WindowSampler):
         return torch.stack(reactions, dim=1)
 
     def _sample_one(self, halves: Tensor, latents: Tensor) -> Tensor:
-        scheduler, options = self._scheduler, self._step_options()
+        scheduler, options = self.scheduler, self._step_options()
         scheduler.set_timesteps(self.settings.num_inference_steps)
         for timestep in scheduler.timesteps:
-            both = self._denoiser(latents.repeat(2, 1, 1), timestep, halves, self._weight_shifts).sample
+            both = self.denoiser(latents.repeat(2, 1, 1), timestep, halves, self.weight_shifts).sample
             unconditional, conditional = both.chunk(2)
             guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
             latents = scheduler.step(guided, timestep, latents, **options).prev_sample
@@ -223,10 +222,10 @@ def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[float]
     warm_up = replace(row, settings=replace(row.settings, num_inference_steps=1))
     open_stream(pipe, warm_up).push(**behaviour(row.listeners, 1))
     stream = open_stream(pipe, row)
-    chunk = pipe.prepare_speaker(check_speaker(behaviour(row.listeners, WINDOW_SIZE), min_frames=1))
+    chunk = behaviour(row.listeners, WINDOW_SIZE)
     times = []
     for _ in range(windows):
-        stream.hear(chunk)
+        stream.hear(**chunk)
         began = time.perf_counter()
         next(stream.segments())
         times.append(time.perf_counter() - began)

@@ -23,6 +23,7 @@ _MODULES = {
     "PerFRDiffFeatureExtractor": "feature_extraction",
     "PerFRDiffPipeline": "pipelines.perfrdiff",
     "ReactionStream": "pipelines.streaming",
+    "serve": "pipelines.serving",
     "load_react2024": "data.react2024",
     "load_appropriateness": "data.appropriateness",
     "write_synthetic_world": "data.synthetic",

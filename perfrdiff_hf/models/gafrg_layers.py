@@ -25,6 +25,14 @@ class ConditionCache:
         return self.keys[0].shape[0]
 
     @classmethod
+    def concatenate(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
+        """One cache of several: all conditions of the first, then all of the second, and so on."""
+        return cls(
+            keys=tuple(torch.cat(layer) for layer in zip(*(cache.keys for cache in caches))),
+            values=tuple(torch.cat(layer) for layer in zip(*(cache.values for cache in caches))),
+        )
+
+    @classmethod
     def interleave(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
         """One cache of several of equal size: first row of each, then second row of each, and so on."""
 

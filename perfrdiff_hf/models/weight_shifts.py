@@ -148,6 +148,14 @@ class WeightShifts(Mapping[str, LayerShift]):
     def num_listeners(self) -> int:
         return next(iter(self.values())).num_listeners
 
+    @property
+    def layout(self) -> frozenset[tuple[Any, ...]]:
+        """What two `WeightShifts` must share to be stacked: layers, kind of shift, mode and sizes."""
+        return frozenset(
+            (name, type(shift).__name__, shift.mode, *(tuple(tensor.shape[1:]) for tensor in _tensors(shift).values()))
+            for name, shift in self.items()
+        )
+
     def within(self, module: str) -> Optional[WeightShifts]:
         """The shifts of the layers inside `module`, by their names there; None where nothing is shifted."""
         prefix = f"{module}."
@@ -176,7 +184,7 @@ class WeightShifts(Mapping[str, LayerShift]):
         """One batch out of several: each entry adds its listeners, and None adds one row of the generic model.
 
         Raises:
-            ValueError: if all entries are None, the entries shift different layers, or a None stands beside shifts of
+            ValueError: if all entries are None, the entries differ in their layout, or a None stands beside shifts of
                 mode `"weight"`, which have no neutral value.
         """
         template = next((shifts for shifts in listeners if shifts is not None), None)
@@ -187,8 +195,11 @@ class WeightShifts(Mapping[str, LayerShift]):
         neutral = template.listener(0).map(torch.zeros_like)
         rows = [neutral if shifts is None else shifts for shifts in listeners]
         for row in rows:
-            if set(row) != set(template):
-                raise ValueError(f"All listeners must shift the same layers: {sorted(template)} and {sorted(row)}.")
+            if row.layout != template.layout:
+                differing = sorted(template.layout ^ row.layout, key=str)
+                raise ValueError(
+                    f"All listeners must have shifts of the same layers, kind, mode and size; differing: {differing}."
+                )
         return cls({name: _concatenate([row[name] for row in rows]) for name in template})
 
     def check_layers(self, model: nn.Module) -> None:

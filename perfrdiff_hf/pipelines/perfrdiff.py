@@ -24,7 +24,7 @@ from ..models.pwsg import PWSGModel
 from ..models.weight_shifts import WeightShifts
 from .inputs import ARGUMENTS, ArrayLike, History, check_history, check_speaker
 from .sampling import OFFICIAL_SCHEDULER_CONFIG, Generators, SamplingSettings, WindowSampler
-from .streaming import ReactionStream
+from .streaming import DueWindow, ReactionStream
 
 
 __all__ = ["OFFICIAL_SCHEDULER_CONFIG", "PerFRDiffPipeline", "PerFRDiffPipelineOutput"]
@@ -217,15 +217,15 @@ class PerFRDiffPipeline(DiffusionPipeline):
         )
         sampler = WindowSampler(self.denoiser, self.scheduler, settings, shifts, on_step_end)
         stream = ReactionStream(self, sampler, batch)
-        stream.hear(self.prepare_speaker(speaker))
+        stream.hear(**speaker)
         later_windows = max(0, -(-(frames - self.window_size) // (self.window_size - overlap)))
         with self.progress_bar(total=1 + later_windows) as progress_bar:
             segments = []
             for segment in stream.segments(until=frames):
-                segments.append(segment.reactions)
+                segments.append(segment)
                 progress_bar.update()
-        reactions = torch.cat(segments, dim=2)[:, :, :frames]
-        coefficients = self.decode(reactions)
+        reactions = torch.cat([segment.reactions for segment in segments], dim=2)[:, :, :frames]
+        coefficients = torch.cat([segment.coefficients for segment in segments], dim=2)[:, :, :frames]
         self.maybe_free_model_hooks()
 
         outputs: tuple = (reactions, coefficients)
@@ -301,34 +301,19 @@ class PerFRDiffPipeline(DiffusionPipeline):
         return self.denoiser.encode_condition(conditions, num_frames=self.window_size)
 
     @torch.no_grad()
-    def react(
-        self,
-        window: Mapping[str, Tensor],
-        sampler: WindowSampler,
-        batch_size: int,
-        previous: Optional[Tensor] = None,
-        held: Optional[Tensor] = None,
-    ) -> Tensor:
+    def react(self, window: DueWindow, sampler: WindowSampler) -> Tensor:
         """Generate a window of reactions from the speaker's window before it.
-
-        Args:
-            window: the speaker's prepared streams, `(batch, window, width)`.
-            sampler: how to sample, and for which listeners.
-            batch_size: speakers.
-            previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at
-                the beginning. A denoiser with the condition `"past_emotion"` reads them (equation 9).
-            held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
 
         Returns:
             `(batch, num_reactions, window, 25)` in [-1, 1].
         """
-        latents = sampler.noise(batch_size, self.window_size, self.device, self._sample_dtype)
+        latents = sampler.noise(window.batch_size, self.window_size, self.device, self._sample_dtype)
         if "past_emotion" not in self.denoiser.condition_widths:
-            return sampler.sample(self.encode_speaker(window), latents, held)
+            return sampler.sample(self.encode_speaker(window.speaker), latents, window.held)
         # Every reaction has a past of its own, so every reaction is a condition of its own.
-        past = torch.zeros_like(latents) if previous is None else previous
-        tokens = self.encode_speaker(window, past.flatten(0, 1), repeats=latents.shape[1])
-        return sampler.sample(tokens, latents, held)
+        past = torch.zeros_like(latents) if window.previous is None else window.previous
+        tokens = self.encode_speaker(window.speaker, past.flatten(0, 1), repeats=latents.shape[1])
+        return sampler.sample(tokens, latents, window.held)
 
     @torch.no_grad()
     def decode(self, reactions: Tensor) -> Tensor:

@@ -92,9 +92,9 @@ class WindowSampler:
         on_step_end: Optional[Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]] = None,
     ):
         self.settings = settings
-        self._denoiser = denoiser
-        self._scheduler = type(scheduler).from_config(scheduler.config)
-        self._weight_shifts = weight_shifts
+        self.denoiser = denoiser
+        self.scheduler = type(scheduler).from_config(scheduler.config)
+        self.weight_shifts = weight_shifts
         self._on_step_end = on_step_end
         self._null_cache: Optional[ConditionCache] = None
         self._steps_done = 0
@@ -112,7 +112,7 @@ class WindowSampler:
                 raise ValueError(
                     f"generator must be one, or one for each of {batch_size} clips; given: {len(generator)}."
                 )
-        shape = (batch_size, self.settings.num_reactions, num_frames, self._denoiser.config.in_channels)
+        shape = (batch_size, self.settings.num_reactions, num_frames, self.denoiser.config.in_channels)
         return randn_tensor(shape, generator=generator, device=device, dtype=dtype)
 
     @torch.no_grad()
@@ -128,7 +128,7 @@ class WindowSampler:
         Returns:
             `(batch, num_reactions, frames, 25)` in [-1, 1].
         """
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         scheduler.set_timesteps(self.settings.num_inference_steps, device=latents.device)
         options = self._step_options()
         plain, guided = self._cache(tokens)
@@ -152,24 +152,27 @@ class WindowSampler:
 
     def _cache(self, tokens: Tensor) -> tuple[Optional[ConditionCache], Optional[ConditionCache]]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
-        plain = self._denoiser.cache_condition(tokens, self._weight_shifts)
+        plain = self.denoiser.cache_condition(tokens, self.weight_shifts)
         if not any(map(self.settings.is_guided, range(self.settings.num_inference_steps))):
             return plain, None
+        return plain, ConditionCache.interleave([self.null_condition(tokens), plain])
+
+    def null_condition(self, tokens: Tensor) -> ConditionCache:
+        """Keys and values of the null condition, as many as `tokens`; computed once for a session."""
         if self._null_cache is None:
-            # Nothing of the speaker is in it, so it holds for the whole session.
-            self._null_cache = self._denoiser.cache_condition(torch.zeros_like(tokens), self._weight_shifts)
-        return plain, ConditionCache.interleave([self._null_cache, plain])
+            self._null_cache = self.denoiser.cache_condition(torch.zeros_like(tokens), self.weight_shifts)
+        return self._null_cache
 
     def _predict(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
-        rows = latents.flatten(0, 1).to(self._denoiser.dtype)
-        return self._denoiser(rows, timestep, condition, self._weight_shifts).sample.to(latents.dtype).view_as(latents)
+        rows = latents.flatten(0, 1).to(self.denoiser.dtype)
+        return self.denoiser(rows, timestep, condition, self.weight_shifts).sample.to(latents.dtype).view_as(latents)
 
     def _predict_guided(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
         # Rows: for each condition the unconditional half, then the conditional one.
         num_conditions = condition.num_conditions // 2 if condition else 1
         rows = latents.reshape(num_conditions, 1, -1, *latents.shape[2:]).expand(-1, 2, -1, -1, -1)
-        predicted = self._denoiser(
-            rows.flatten(0, 2).to(self._denoiser.dtype), timestep, condition, self._weight_shifts
+        predicted = self.denoiser(
+            rows.flatten(0, 2).to(self.denoiser.dtype), timestep, condition, self.weight_shifts
         ).sample.to(latents.dtype)
         unconditional, conditional = predicted.view(num_conditions, 2, -1, *latents.shape[2:]).unbind(1)
         guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
@@ -185,5 +188,5 @@ class WindowSampler:
     def _step_options(self) -> dict[str, Any]:
         # Schedulers differ in what their step takes. The official one re-derives epsilon from the clipped sample.
         options = {"generator": self.settings.generator, "eta": self.settings.eta, "use_clipped_model_output": True}
-        accepted = inspect.signature(self._scheduler.step).parameters
+        accepted = inspect.signature(self.scheduler.step).parameters
         return {name: value for name, value in options.items() if name in accepted}

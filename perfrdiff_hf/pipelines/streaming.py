@@ -28,6 +28,24 @@ MOST_WINDOWS_AHEAD = 30
 
 
 @dataclass
+class DueWindow:
+    """What a window of reactions depends on.
+
+    Args:
+        speaker: the speaker's prepared streams over the window before, each `(batch, window, width)`.
+        batch_size: speakers.
+        previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at the
+            beginning. A denoiser with the condition `"past_emotion"` reads them (equation 9).
+        held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
+    """
+
+    speaker: Mapping[str, Tensor]
+    batch_size: int
+    previous: Optional[Tensor] = None
+    held: Optional[Tensor] = None
+
+
+@dataclass
 class ReactionSegment:
     """New frames of the reactions.
 
@@ -70,9 +88,9 @@ class ReactionStream:
         size, overlap = pipeline.window_size, sampler.settings.overlap
         if overlap >= size:
             raise ValueError(f"overlap must be below the window of {size} frames; given: {overlap}.")
-        self._pipeline = pipeline
-        self._sampler = sampler
-        self._batch_size = batch_size
+        self.pipeline = pipeline
+        self.sampler = sampler
+        self.batch_size = batch_size
         self._sampling_rate = sampling_rate
         self._stride = size - overlap
         self.reset()
@@ -81,8 +99,8 @@ class ReactionStream:
         """Forget everything that was pushed; the listeners and the settings stay, the generator goes on."""
         # Each stream of behaviour is held from frame `_heard_from` on; before its first frame there is silence.
         self._heard: dict[str, Tensor] = {}
-        self._heard_from = -self._pipeline.window_size
-        self._samples = np.zeros((self._batch_size, 0), dtype=np.float32)
+        self._heard_from = -self.pipeline.window_size
+        self._samples = np.zeros((self.batch_size, 0), dtype=np.float32)
         self._shown: Optional[Tensor] = None
         self._next_window = 0
 
@@ -98,7 +116,18 @@ class ReactionStream:
         coefficients: Optional[ArrayLike] = None,
         samples: Optional[ArrayLike] = None,
     ) -> list[ReactionSegment]:
-        """Take the next frames of the speaker and give the segments that they complete.
+        """Take the next frames of the speaker and give the segments that they complete; see `hear`."""
+        self.hear(audio, emotion, coefficients, samples)
+        return list(self.segments())
+
+    def hear(
+        self,
+        audio: Optional[ArrayLike] = None,
+        emotion: Optional[ArrayLike] = None,
+        coefficients: Optional[ArrayLike] = None,
+        samples: Optional[ArrayLike] = None,
+    ) -> None:
+        """Take the next frames of the speaker, without generating anything yet.
 
         The first chunk decides which streams of behaviour the session has.
 
@@ -115,16 +144,12 @@ class ReactionStream:
                 and the stream goes on as before.
         """
         chunk, samples_left = self._check_chunk(audio, emotion, coefficients, samples)
-        self.hear(self._pipeline.prepare_speaker(chunk))
-        self._samples = samples_left
-        return list(self.segments())
-
-    def hear(self, speaker: Mapping[str, Tensor]) -> None:
-        """Take frames from `PerFRDiffPipeline.prepare_speaker`, without generating anything yet."""
+        speaker = self.pipeline.prepare_speaker(chunk)
         if not self._heard:
-            self._heard = self._pipeline.silent_window(speaker, self._batch_size)
+            self._heard = self.pipeline.silent_window(speaker, self.batch_size)
         joined = {name: torch.cat([self._heard[name], values], dim=1) for name, values in speaker.items()}
         self._heard = {**self._heard, **joined}
+        self._samples = samples_left
 
     def flush(self) -> list[ReactionSegment]:
         """End the session: hold the speaker's last frame until one more window begins, and give its segment."""
@@ -139,40 +164,48 @@ class ReactionStream:
 
     def segments(self, until: Optional[int] = None) -> Iterator[ReactionSegment]:
         """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
-        size, overlap = self._pipeline.window_size, self._sampler.settings.overlap
-        while self._heard and self._next_window <= self.frames_heard:
-            if until is not None and self._shown_until >= until:
-                return
-            first = self._next_window - size - self._heard_from
-            window = {name: values[:, first : first + size] for name, values in self._heard.items()}
-            reactions = self._react(window)
-            # The first window has nothing to join.
-            new = reactions if self._shown is None else reactions[:, :, overlap:]
-            segment = ReactionSegment(self._shown_until, new, self._pipeline.decode(new))
-            self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -size - overlap :]
-            self._next_window += self._stride
-            self._forget()
-            yield segment
+        while self.is_due and (until is None or self._shown_until < until):
+            window = self.due_window()
+            yield self.show(self.pipeline.react(window, self.sampler))
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough was heard for the next window."""
+        return bool(self._heard) and self._next_window <= self.frames_heard
+
+    def due_window(self) -> DueWindow:
+        """What the next window of reactions depends on; only where it `is_due`."""
+        overlap, size = self.sampler.settings.overlap, self.pipeline.window_size
+        first = self._next_window - size - self._heard_from
+        speaker = {name: values[:, first : first + size] for name, values in self._heard.items()}
+        if self._shown is None:
+            return DueWindow(speaker, self.batch_size)
+        held = self._shown[:, :, -overlap:] if overlap else None
+        before = self._shown[:, :, : self._shown.shape[2] - overlap]
+        # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
+        silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
+        previous = torch.cat([silence, before], dim=2)[:, :, -size:]
+        return DueWindow(speaker, self.batch_size, previous, held)
+
+    def show(self, reactions: Tensor) -> ReactionSegment:
+        """Take the reactions `(batch, num_reactions, window, 25)` to the due window; their new frames."""
+        size, overlap = self.pipeline.window_size, self.sampler.settings.overlap
+        # The first window has nothing to join.
+        new = reactions if self._shown is None else reactions[:, :, overlap:]
+        segment = ReactionSegment(self._shown_until, new, self.pipeline.decode(new))
+        self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -size - overlap :]
+        self._next_window += self._stride
+        self._forget()
+        return segment
 
     @property
     def _shown_until(self) -> int:
         """The frame after the last one that was generated."""
-        return 0 if self._shown is None else self._next_window + self._sampler.settings.overlap
-
-    def _react(self, window: Mapping[str, Tensor]) -> Tensor:
-        overlap, size = self._sampler.settings.overlap, self._pipeline.window_size
-        held = previous = None
-        if self._shown is not None:
-            held = self._shown[:, :, -overlap:] if overlap else None
-            before = self._shown[:, :, : self._shown.shape[2] - overlap]
-            # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
-            silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
-            previous = torch.cat([silence, before], dim=2)[:, :, -size:]
-        return self._pipeline.react(window, self._sampler, self._batch_size, previous, held)
+        return 0 if self._shown is None else self._next_window + self.sampler.settings.overlap
 
     def _forget(self) -> None:
         """Keep only what the next window needs."""
-        keep_from = self._next_window - self._pipeline.window_size
+        keep_from = self._next_window - self.pipeline.window_size
         self._heard = {name: values[:, keep_from - self._heard_from :] for name, values in self._heard.items()}
         self._heard_from = keep_from
 
@@ -200,14 +233,14 @@ class ReactionStream:
         if self._sampling_rate is not None and self._heard:
             given |= set(self._heard)  # sound and face may come in turns
         if not self._heard:
-            self._pipeline.check_streams(given)
+            self.pipeline.check_streams(given)
         elif given != set(self._heard):
             raise ValueError(
                 f"Every chunk must hold the streams of the first one, {sorted(self._heard)}; given: {sorted(chunk)}."
             )
         batches = {values.shape[0] for values in chunk.values()}
-        if batches != {self._batch_size}:
-            raise ValueError(f"Every chunk must hold {self._batch_size} speakers; given: {sorted(batches)}.")
+        if batches != {self.batch_size}:
+            raise ValueError(f"Every chunk must hold {self.batch_size} speakers; given: {sorted(batches)}.")
         self._check_in_step(chunk)
         return chunk, samples_left
 
@@ -215,7 +248,7 @@ class ReactionStream:
         lengths = {name: values.shape[1] for name, values in self._heard.items()}
         lengths.update({name: lengths.get(name, 0) + values.shape[1] for name, values in chunk.items()})
         ahead = max(lengths.values()) - min(lengths.values())
-        if ahead > MOST_WINDOWS_AHEAD * self._pipeline.window_size:
+        if ahead > MOST_WINDOWS_AHEAD * self.pipeline.window_size:
             fastest, slowest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
             raise ValueError(
                 f"{fastest} is {ahead} frames ahead of {slowest}. Push the missing frames of {slowest} first, or "
@@ -227,13 +260,13 @@ class ReactionStream:
         if self._sampling_rate is None:
             raise ValueError("samples need a sampling_rate: give it to PerFRDiffPipeline.stream.")
         given = check_tensor("samples", samples, ("batch", "samples")).float().cpu().numpy()
-        if len(given) != self._batch_size:
-            raise ValueError(f"samples must hold {self._batch_size} speakers; given: {len(given)}.")
+        if len(given) != self.batch_size:
+            raise ValueError(f"samples must hold {self.batch_size} speakers; given: {len(given)}.")
         sound = np.concatenate([self._samples, given], axis=1)
-        per_frame = int(self._sampling_rate / self._pipeline.feature_extractor.frame_rate)
+        per_frame = int(self._sampling_rate / self.pipeline.feature_extractor.frame_rate)
         frames = sound.shape[1] // per_frame
         if not frames:
-            return torch.zeros(self._batch_size, 0, 78), sound
+            return torch.zeros(self.batch_size, 0, 78), sound
         # A frame's features depend on its own samples only, so that no chunking can change them.
         features = np.stack(
             [mfcc_features(one, self._sampling_rate, frames) for one in sound[:, : frames * per_frame]]

@@ -97,7 +97,7 @@ def test_overlapping_windows_cover_every_frame_once(pipeline, speaker, seeded, o
 
 def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
     shown = []
-    sampler_class = type(pipeline.stream(batch_size=2, **FAST)._sampler)
+    sampler_class = type(pipeline.stream(batch_size=2, **FAST).sampler)
 
     class Spy(sampler_class):
         def sample(self, tokens, latents, held=None):
@@ -106,7 +106,7 @@ def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
             return window
 
     stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=10, **FAST)
-    stream._sampler.__class__ = Spy
+    stream.sampler.__class__ = Spy
     for chunk in chunks(speaker, [130]):
         stream.push(**chunk)
     assert shown[0][0] is None
