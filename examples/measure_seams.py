@@ -4,8 +4,8 @@
     python examples/measure_seams.py --output demo_output
 
 The official sampler treats windows independently, so that reactions jump every two seconds. With an overlap of `o`
-frames, each window begins with the last `o` frames that were shown, held fixed while the rest is denoised. The price:
-windows come more often, and the newest frames answer behaviour that lies `o` frames further back.
+frames, each window begins with the last `o` frames that were shown, held fixed while the rest is denoised and led up
+to them. The price: windows come more often, and the newest frames answer behaviour that lies `o` frames further back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure overlaps on the demo's test clips and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder that `make demo` wrote")
-    parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 5, 10, 25], help="frames")
+    parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 1, 5, 10, 25], help="frames")
     options = parser.parse_args()
     pipeline = PerFRDiffPipeline.from_pretrained(str(options.output / "model"))
     pipeline.set_progress_bar_config(disable=True)

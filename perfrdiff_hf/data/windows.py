@@ -7,8 +7,9 @@ the epoch lies in shared memory, so that workers that live on see it too.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +20,7 @@ from .arrays import ClipArrays
 
 
 Example = dict[str, torch.Tensor]
-# What a speaker who has not yet been seen shows: silence, no emotion, and the mean face.
-UNSEEN = {"audio": np.float32(0), "emotion": np.float32(0), "coefficients": MEAN_FACE}
+AnyExamples = TypeVar("AnyExamples", bound="_Examples")
 
 
 class _Examples(Dataset):
@@ -37,6 +37,12 @@ class _Examples(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Says which epoch's examples the items are from now on."""
         self._epoch.fill_(epoch)
+
+    def at_epoch(self: AnyExamples, epoch: int) -> AnyExamples:
+        """The same dataset at an epoch of its own, whatever `set_epoch` says; nothing large is copied."""
+        examples = copy.copy(self)
+        examples._epoch = torch.tensor(epoch)
+        return examples
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -117,6 +123,7 @@ class ReactionWindows(_Examples):
         window_size: frames of a window, `w`.
         history_frames: frames of history; None: no history.
         seed: fixes the examples.
+        mean_face: `(58,)`, the face of a speaker who has not been seen yet.
 
     Raises:
         ValueError: if a clip is shorter than two windows, the matrix does not fit, a row has no appropriate reaction,
@@ -131,8 +138,11 @@ class ReactionWindows(_Examples):
         window_size: int = WINDOW_SIZE,
         history_frames: Optional[int] = None,
         seed: int = 0,
+        mean_face: np.ndarray = MEAN_FACE,
     ) -> None:
         super().__init__(arrays, seed)
+        # What a speaker who has not yet been seen shows: silence, no emotion, and the mean face.
+        self._unseen = {"audio": np.float32(0), "emotion": np.float32(0), "coefficients": mean_face}
         self.num_reactions = num_reactions
         self.window_size = window_size
         self.history_frames = history_frames
@@ -155,11 +165,11 @@ class ReactionWindows(_Examples):
         batch = {}
         for stream, windows in self._windows.items():
             batch[f"speaker_{stream}"] = windows[speakers]
-            batch[f"speaker_{stream}"][first] = UNSEEN[stream]
+            batch[f"speaker_{stream}"][first] = self._unseen[stream]
         reactions = self.arrays.offsets[rows]
         batch["reactions"] = self._windows["emotion"][reactions + (starts + self.window_size)[:, None]]
         batch["past_reactions"] = self._windows["emotion"][reactions + seen[:, None]]
-        batch["past_reactions"][first] = UNSEEN["emotion"]
+        batch["past_reactions"][first] = self._unseen["emotion"]
         if self.history_frames is not None:
             batch["history"] = np.stack([history for _, _, history in draws if history is not None])
         return _items(batch)

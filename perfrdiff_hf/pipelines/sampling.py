@@ -30,6 +30,10 @@ OFFICIAL_SCHEDULER_CONFIG = {
 }
 
 
+# What does not fit at the border of two windows fades by a factor of e over so many frames, a third of a second.
+FADE_FRAMES = 8
+
+
 @dataclass(frozen=True)
 class SamplingSettings:
     """How reactions are sampled; the same for every window of a session.
@@ -41,7 +45,7 @@ class SamplingSettings:
         guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; the other
             steps cost half.
         overlap: frames by which a window reaches back over the one before it. They are held fixed as they were shown,
-            so that the new frames join them smoothly; 0 is the official sampler.
+            and the new frames join them smoothly (see `join_held`); 0 is the official sampler.
         generator: one source of noise, or one for each speaker.
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
 
@@ -140,9 +144,7 @@ class WindowSampler:
             else:
                 predictions = self._predict(inputs, timestep, plain)
             if held is not None:
-                # The clean value of these frames is known. The scheduler then moves them along their own path to it,
-                # and at every step the new frames attend to them at the right level of noise.
-                predictions[:, :, : held.shape[2]] = held
+                predictions = join_held(predictions, held)
             latents = scheduler.step(predictions, timestep, latents, **options).prev_sample
             latents = self._end_step(timestep, latents, predictions)
         latents = latents.clamp(-1.0, 1.0)
@@ -190,3 +192,22 @@ class WindowSampler:
         options = {"generator": self.settings.generator, "eta": self.settings.eta, "use_clipped_model_output": True}
         accepted = inspect.signature(self.scheduler.step).parameters
         return {name: value for name, value in options.items() if name in accepted}
+
+
+def join_held(predictions: Tensor, held: Tensor) -> Tensor:
+    """A predicted clean window, with its first frames as they were shown and the others led up to them.
+
+    The clean value of the first frames is known, and the scheduler moves them along their own path to it. That alone
+    leaves a jump: most of where the new frames go is decided in the first steps, when the held ones are still noise.
+    So the new frames are shifted by what the prediction misses at the border, fading out. This happens in every step:
+    the denoiser goes on from a window without a jump and makes it plausible.
+
+    Args:
+        predictions: `(batch, num_reactions, frames, channels)`.
+        held: `(batch, num_reactions, overlap, channels)`.
+    """
+    overlap, frames = held.shape[2], predictions.shape[2]
+    missing = held[:, :, -1:] - predictions[:, :, overlap - 1 : overlap]
+    ahead = torch.arange(1, frames - overlap + 1, device=held.device, dtype=held.dtype)
+    fade = torch.exp(-ahead / FADE_FRAMES)[:, None]
+    return torch.cat([held, predictions[:, :, overlap:] + missing * fade], dim=2)

@@ -25,7 +25,7 @@ from .checkpoints import CheckpointFolder, TrainingState
 from .config import RunConfig, StageConfig, TrainingConfig
 from .objectives import Objective
 from .optimisers import build_optimizer, learning_rate, set_learning_rate
-from .stream import Draws, Examples, ExampleStream, KeyedExamples, mixed_seed, own_epoch
+from .stream import Draws, Examples, ExampleStream, KeyedExamples, mixed_seed
 
 
 logger = logging.getLogger(__name__)
@@ -228,7 +228,6 @@ class StageRun:
             batch_sampler=stream,
             collate_fn=self.collate,
             num_workers=self.run_config.num_workers,
-            worker_init_fn=own_epoch,
             pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # else the loader would draw from the global random state
         )

@@ -118,7 +118,12 @@ def _style_clips(corpus: Corpus, split: str, config: TrainingConfig) -> Examples
 def _generic_windows(corpus: Corpus, split: str, config: TrainingConfig) -> Examples:
     data, part = config.data, corpus.split(split)
     return ReactionWindows(
-        part.arrays, part.appropriate, num_reactions=data.num_reactions, window_size=data.window_size, seed=config.seed
+        part.arrays,
+        part.appropriate,
+        num_reactions=data.num_reactions,
+        window_size=data.window_size,
+        seed=config.seed,
+        mean_face=corpus.mean_face(),
     )
 
 
@@ -131,6 +136,7 @@ def _personal_windows(corpus: Corpus, split: str, config: TrainingConfig) -> Exa
         window_size=data.window_size,
         history_frames=data.history_frames,
         seed=config.seed,
+        mean_face=corpus.mean_face(),
     )
 
 

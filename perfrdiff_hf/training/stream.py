@@ -7,7 +7,6 @@ the weights of an uninterrupted one.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
@@ -28,7 +27,7 @@ class Examples(Protocol):
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]: ...
 
-    def set_epoch(self, epoch: int) -> None: ...
+    def at_epoch(self, epoch: int) -> Examples: ...
 
 
 class ExampleStream(Sampler[list[ExampleKey]]):
@@ -98,7 +97,8 @@ class ExampleStream(Sampler[list[ExampleKey]]):
 class KeyedExamples(Dataset):
     """Examples by (epoch, index), each with the random numbers that its loss needs.
 
-    The epoch travels with the index because data-loader workers hold copies, to which `set_epoch` does not reach.
+    The epoch travels with the index: a batch may hold the end of one epoch and the beginning of the next, and a
+    data-loader worker may be in the next one already.
 
     Args:
         examples: what is trained on.
@@ -118,8 +118,7 @@ class KeyedExamples(Dataset):
         batch = []
         for epoch, of_epoch in groupby(keys, key=lambda key: key[0]):
             indices = [index for _, index in of_epoch]
-            self.examples.set_epoch(epoch)
-            for index, example in zip(indices, self.examples.__getitems__(indices)):
+            for index, example in zip(indices, self.examples.at_epoch(epoch).__getitems__(indices)):
                 generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, index))
                 batch.append({**example, **self.draws(example, generator)})
         return batch
@@ -182,14 +181,6 @@ class DiffusionDraws:
             "noise": torch.randn(example["reactions"].shape, generator=generator),
             "dropped": each | together,
         }
-
-
-def own_epoch(worker: int) -> None:
-    """Give a data-loader worker an epoch of its own: one may still be in an epoch while another is in the next."""
-    info: Any = torch.utils.data.get_worker_info()
-    examples = copy.copy(info.dataset.examples)
-    examples._epoch = examples._epoch.clone()
-    info.dataset.examples = examples
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -133,6 +133,29 @@ def test_reactions_follow_one_window_later(arrays, appropriate):
     assert len(starts) > 35
 
 
+def test_an_epoch_of_its_own_moves_nobody_else(arrays, appropriate):
+    windows = ReactionWindows(arrays, appropriate, num_reactions=2, window_size=W)
+    first = windows[3]
+    fifth = windows.at_epoch(5)
+    assert torch.equal(windows[3]["reactions"], first["reactions"])
+    windows.set_epoch(5)
+    assert not torch.equal(windows[3]["reactions"], first["reactions"])
+    for name, value in windows[3].items():
+        assert torch.equal(fifth[3][name], value)
+    windows.set_epoch(0)
+    assert torch.equal(fifth.at_epoch(0)[3]["reactions"], first["reactions"])
+
+
+def test_the_unseen_speaker_shows_the_given_mean_face(arrays, appropriate):
+    face = np.linspace(0, 1, 58, dtype=np.float32)
+    windows = ReactionWindows(arrays, appropriate, num_reactions=1, window_size=W, mean_face=face)
+    items = [windows.at_epoch(epoch)[0] for epoch in range(30)]
+    unseen = [item["speaker_coefficients"] for item in items if not item["past_reactions"].any()]
+    assert unseen
+    for coefficients in unseen:
+        np.testing.assert_array_equal(coefficients, np.broadcast_to(face, (W, 58)))
+
+
 def test_few_reactions_are_repeated(arrays):
     windows = ReactionWindows(arrays, np.eye(2 * PAIRS, dtype=bool), num_reactions=10, window_size=W)
     assert {origin(reaction)[0] for reaction in windows[4]["reactions"]} == {4}

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from perfrdiff_hf.data.audio import mfcc_features
+from perfrdiff_hf.models.gafrg import GAFRGOutput
+from perfrdiff_hf.pipelines.sampling import join_held
 
 
 FAST = {"num_reactions": 2, "num_inference_steps": 2}
@@ -113,6 +115,40 @@ def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
     for (_, before), (held, window) in pairwise(shown):
         assert torch.equal(held, before[:, :, -10:])
         assert torch.equal(window[:, :, :10], held)
+
+
+def test_new_frames_are_led_up_to_the_held_ones():
+    random = torch.Generator().manual_seed(0)
+    predictions = torch.randn(1, 2, 50, 25, generator=random)
+    fitting = join_held(predictions, predictions[:, :, :5])
+    assert torch.equal(fitting, predictions)
+
+    held = torch.randn(1, 2, 5, 25, generator=random)
+    joined = join_held(predictions, held)
+    assert torch.equal(joined[:, :, :5], held)
+    missing = held[:, :, 4] - predictions[:, :, 4]
+    for ahead in (1, 8, 45):
+        shift = joined[:, :, 4 + ahead] - predictions[:, :, 4 + ahead]
+        assert torch.allclose(shift, missing * np.exp(-ahead / 8), atol=1e-6)
+
+
+@pytest.mark.parametrize(("overlap", "jump"), [(0, 1.0), (5, 1 - np.exp(-1 / 8))])
+def test_overlap_spreads_the_jump_between_windows(pipeline, speaker, seeded, monkeypatch, overlap, jump):
+    """Every window of this denoiser is flat, the first one at -0.5 and the others at 0.5."""
+    steps, calls = 5, []
+
+    def flat(hidden, *arguments):
+        calls.append(len(hidden))
+        level = -0.5 if len(calls) <= steps else 0.5
+        return GAFRGOutput(sample=torch.full_like(hidden, level))
+
+    monkeypatch.setattr(pipeline.denoiser, "forward", flat)
+    options = {"num_reactions": 1, "num_inference_steps": steps, "guidance_scale": 1.0}
+    reactions = pipeline(**speaker, generator=seeded(), overlap=overlap, **options).reactions
+    velocity = reactions.diff(dim=2).abs()
+    assert torch.allclose(velocity[:, :, 49], torch.tensor(float(jump)), atol=0.03)
+    assert velocity.amax() <= velocity[:, :, 49].amax() + 0.03
+    assert torch.allclose(reactions[:, :, 90], torch.tensor(0.5), atol=0.03)
 
 
 def test_overlap_must_be_shorter_than_a_window(pipeline):
