@@ -93,7 +93,7 @@ def main() -> None:
         report = score(output, systems, clips)
         report.save(output)
     with step("Drawing them"):
-        draw(output, clips, systems["personalised"], pipeline)
+        draw(output, clips, pipeline, options.seed)
 
     print(f"\n{report.to_markdown()}\n")
     print_places(output)
@@ -211,24 +211,37 @@ def score(output: Path, systems: Mapping[str, np.ndarray], clips: TestClips) -> 
     )
 
 
-def draw(output: Path, clips: TestClips, reactions: np.ndarray, pipeline: PerFRDiffPipeline) -> None:
-    """A picture and a video of two listeners' reactions to one kind of clip."""
-    scene = two_listeners(output, clips, reactions, pipeline)
+def draw(output: Path, clips: TestClips, pipeline: PerFRDiffPipeline, seed: int) -> None:
+    """A picture and a video of reactions to the first clip."""
+    scene = first_clip(output, clips, pipeline, seed)
     save_figure(draw_strips(scene), output / "reactions.png")
     with tqdm(total=scene.num_frames, desc="video", unit="frame") as bar:
         write_video(scene, output / "reactions.mp4", progress=lambda done, _: bar.update(done - bar.n))
 
 
-def two_listeners(output: Path, clips: TestClips, reactions: np.ndarray, pipeline: PerFRDiffPipeline) -> Scene:
-    """One speaker, three of the reactions of the listener who met them, and how that listener really reacted."""
+def first_clip(output: Path, clips: TestClips, pipeline: PerFRDiffPipeline, seed: int) -> Scene:
+    """One speaker, three reactions of the listener who met them, and how that listener really reacted.
+
+    The table is made with windows as the paper samples them; what people look at has windows that join.
+    """
     arrays, frames = clips.listeners, VIDEO_SECONDS * 25
     row = 0
     speaker = int(arrays.partner[row])
-    emotion = torch.from_numpy(reactions[row, :3, :frames])
-    faces = pipeline.decode(emotion).numpy()
+    generated = pipeline(
+        speaker_audio=arrays.audio(speaker)[None, :frames],
+        speaker_emotion=arrays.emotion(speaker)[None, :frames],
+        speaker_3dmm=arrays.coefficients(speaker)[None, :frames],
+        listener_history=clips.histories[row : row + 1],
+        num_reactions=3,
+        overlap=5,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="np",
+        **SAMPLING,
+    )
+    faces = zip(generated.reactions[0], generated.coefficients[0])
     people = [
-        Person(f"Reaction {number}", Behaviour(emotion=emotion[number - 1].numpy(), coefficients=faces[number - 1]))
-        for number in range(1, 4)
+        Person(f"Reaction {number}", Behaviour(emotion=emotion, coefficients=coefficients))
+        for number, (emotion, coefficients) in enumerate(faces, start=1)
     ]
     recorded = Behaviour(emotion=arrays.emotion(row), coefficients=arrays.coefficients(row))[:frames]
     shown = Behaviour(emotion=arrays.emotion(speaker), coefficients=arrays.coefficients(speaker))[:frames]
