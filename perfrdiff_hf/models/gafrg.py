@@ -178,7 +178,8 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         """Merge one listener's shifts into the weights, for a long session with that listener alone.
 
         The forward call then costs what the generic model costs, and takes no `weight_shifts`. The generic weights
-        are kept for `unfuse_weight_shifts`.
+        are kept for `unfuse_weight_shifts`. Fuse before a stream is opened: a stream keeps what it computed from the
+        weights that it began with.
 
         Raises:
             ValueError: if there are several listeners, the shifts are another generator's, or some are fused already.

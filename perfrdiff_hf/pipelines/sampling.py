@@ -66,6 +66,7 @@ class SamplingSettings:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; given: {getattr(self, name)}.")
         first, last = self.guidance_interval
+        object.__setattr__(self, "guidance_interval", (first, last))  # a list would make the settings unhashable
         if not 0 <= first <= last <= 1:
             raise ValueError(f"guidance_interval must rise within [0, 1]; given: {self.guidance_interval}.")
 

@@ -55,8 +55,10 @@ def _kind(stream: ReactionStream, window: DueWindow) -> Hashable:
     generator = sampler.settings.generator
     return (
         id(stream.pipeline),
+        type(sampler.scheduler),
+        repr(sorted(sampler.scheduler.config.items(), key=str)),
         replace(sampler.settings, generator=None),
-        sampler.weight_shifts and sampler.weight_shifts.layout,
+        None if sampler.weight_shifts is None else sampler.weight_shifts.layout,
         frozenset(window.speaker),
         window.previous is None,
         generator is None,

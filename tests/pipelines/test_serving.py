@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 
 from perfrdiff_hf import serve
 
@@ -109,6 +110,18 @@ def test_streams_that_differ_are_served_beside_each_other(make_pipeline, speaker
         expected = [segment.reactions for segment in alone.segments()]
         assert len(expected) == 2
         assert torch.allclose(torch.cat(served[stream], 2), torch.cat(expected, 2), rtol=0, atol=1e-11)
+
+
+def test_streams_with_another_scheduler_are_no_part_of_the_batch(make_pipeline, speaker, monkeypatch):
+    pipeline = make_pipeline()
+    streams = [pipeline.stream(guidance_interval=[0.0, 1.0], **FAST)]
+    pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    streams.append(pipeline.stream(**FAST))
+    for row, stream in enumerate(streams):
+        stream.hear(**part(speaker, row, 0, 30))
+    batches = count_calls(pipeline, monkeypatch)
+    assert [stream for stream, _ in serve(streams)] == streams
+    assert batches == 2 * [2 * 2] * FAST["num_inference_steps"]
 
 
 def test_a_stream_that_heard_much_is_served_window_by_window(pipeline, speaker):
