@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import torch
 import torch._inductor.config
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from perfrdiff_hf import (
@@ -93,6 +93,7 @@ class Row:
     listeners: int = 1
     shifts: Optional[WeightShifts] = None
     sampler: type[WindowSampler] = WindowSampler
+    scheduler: Any = DDIMScheduler
 
 
 def main() -> None:
@@ -106,9 +107,8 @@ def main() -> None:
     options = parser.parse_args()
     pipe = official_pipeline()
     print(f"{torch.get_num_threads()} threads, {parameters(pipe.denoiser) / 1e6:.1f} M parameters in the denoiser\n")
-    speed = product_speed()
     print_differences(pipe)
-    table(pipe, options.steps, options.windows, speed)
+    table(pipe, options.steps, options.windows)
     faster_arithmetic_table(pipe, options.steps, options.windows)
     personal_table(pipe, options.steps, options.windows)
     served_table(pipe, options.windows)
@@ -116,7 +116,7 @@ def main() -> None:
     if options.latency_windows:
         latency_table(pipe, options.latency_windows)
     if options.whole_clip:
-        whole_clip(pipe, speed)
+        whole_clip(pipe)
     if options.hour:
         hour(pipe)
 
@@ -138,7 +138,7 @@ def official_pipeline() -> PerFRDiffPipeline:
     )
 
 
-def table(pipe: PerFRDiffPipeline, steps: int, windows: int, speed: Speed) -> None:
+def table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
     """The plain path against cached and batched ones, and fewer steps; one listener, generic."""
     ten = SamplingSettings(num_reactions=10, num_inference_steps=steps)
     one = replace(ten, num_reactions=1)
@@ -150,22 +150,46 @@ def table(pipe: PerFRDiffPipeline, steps: int, windows: int, speed: Speed) -> No
         *(Row(f"cached, ten at once, {n} steps", replace(ten, num_inference_steps=n)) for n in (20, 10, 5, 2)),
         *(Row(f"cached, one reaction, {n} steps", replace(one, num_inference_steps=n)) for n in (20, 10, 5, 2)),
         Row("cached, ten at once, guidance in the first half", replace(ten, guidance_interval=(0.0, 0.5))),
+        *(
+            Row(f"ten at once, 10 steps, {kind.__name__}", replace(ten, num_inference_steps=10), scheduler=kind)
+            for kind in (DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+        ),
     ]
-    print(f"| {steps} steps unless said | s per window | real-time factor | x plain | floor | x floor | peak MB |")
-    print("|---|---|---|---|---|---|---|")
+    took, peaks, speed = in_turns(pipe, rows, windows)
+    print(f"large matrix product meanwhile: {speed.wall / 1e9:.0f} GFLOP/s\n")
+    print(f"| {steps} steps unless said | p50 s | p95 s | real-time factor | x plain | floor s | x floor | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
     plain: dict[int, float] = {}
-    for row in rows:
-        reset_peak()
-        took = median(window_times(pipe, row, windows))
+    for row, times, peak in zip(rows, took, peaks):
+        p50, p95 = np.percentile([each.wall for each in times], (50, 95))
+        processor = median(times).processor
         reactions = row.settings.num_reactions
-        plain.setdefault(reactions, took.processor)
+        plain.setdefault(reactions, processor)
         operations = window_operations(pipe.denoiser, row.settings)
         print(
-            f"| {row.name} | {took.wall:.3f} | {took.wall / WINDOW_SECONDS:.2f} "
-            f"| {plain[reactions] / took.processor:.2f} | {operations / speed.wall:.3f} "
-            f"| {took.processor * speed.processor / operations:.2f} | {peak_megabytes():.0f} |",
+            f"| {row.name} | {p50:.3f} | {p95:.3f} | {p50 / WINDOW_SECONDS:.2f} | {plain[reactions] / processor:.2f} "
+            f"| {operations / speed.wall:.3f} | {processor * speed.processor / operations:.2f} | {peak:.0f} |",
             flush=True,
         )
+
+
+def in_turns(
+    pipe: PerFRDiffPipeline, rows: Sequence[Row], windows: int
+) -> tuple[list[list[Seconds]], list[float], Speed]:
+    """Times and peak memory of each row, and the speed of a large matrix product meanwhile.
+
+    One window of each row, then the next of each: whatever else the machine does falls on all rows alike.
+    """
+    took: list[list[Seconds]] = [[] for _ in rows]
+    peaks = [0.0 for _ in rows]
+    speeds = []
+    for _ in range(windows):
+        speeds.append(product_speed())
+        for number, row in enumerate(rows):
+            reset_peak()
+            took[number] += window_times(pipe, row, 1)
+            peaks[number] = max(peaks[number], peak_megabytes())
+    return took, peaks, Speed(*np.median(speeds, axis=0).tolist())
 
 
 def faster_arithmetic_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
@@ -199,13 +223,7 @@ def personal_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
         rows = [Row("generic", settings, listeners), Row("low-rank shifts", settings, listeners, shifts)]
         if listeners == 8:
             rows.append(Row("full shifts", settings, listeners, full_shifts(pipe, shifts)))
-        took: list[list[Seconds]] = [[] for _ in rows]
-        peaks = [0.0 for _ in rows]
-        for _ in range(windows):  # in turns, so that whatever else the machine does falls on all rows alike
-            for number, row in enumerate(rows):
-                reset_peak()
-                took[number] += window_times(pipe, row, 1)
-                peaks[number] = peak_megabytes()
+        took, peaks, _ = in_turns(pipe, rows, windows)
         generic = median(took[0]).processor
         for row, times, peak in zip(rows, took, peaks):
             print(
@@ -252,20 +270,23 @@ def print_personalising(pipe: PerFRDiffPipeline) -> None:
     print(f"\npersonalising one listener from 30 s of history: {took.wall:.3f} s")
 
 
-def whole_clip(pipe: PerFRDiffPipeline, speed: Speed) -> None:
+def whole_clip(pipe: PerFRDiffPipeline) -> None:
     """Ten reactions to a 30 s clip with 50 steps and guidance."""
     settings = SamplingSettings(num_reactions=10, num_inference_steps=50)
     speaker = behaviour(1, 750)
     pipe.set_progress_bar_config(disable=True)
+    before = product_speed()
     reset_peak()
     took = timed_once(
         lambda: pipe(speaker["audio"], speaker["emotion"], speaker["coefficients"], num_inference_steps=50)
     )
+    peak, after = peak_megabytes(), product_speed()
+    speed = Speed((before.wall + after.wall) / 2, (before.processor + after.processor) / 2)
     operations = 15 * window_operations(pipe.denoiser, settings)
     print(
         f"\nten reactions to a 30 s clip, 50 steps, guidance: {took.wall:.0f} s, {took.processor:.0f} s of processor "
         f"time; floor {operations / speed.wall:.0f} s at {speed.wall / 1e9:.0f} GFLOP/s; "
-        f"{took.processor * speed.processor / operations:.2f} x floor; peak {peak_megabytes():.0f} MB",
+        f"{took.processor * speed.processor / operations:.2f} x floor; peak {peak:.0f} MB",
         flush=True,
     )
 
@@ -345,8 +366,9 @@ def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[Second
 
 def open_stream(pipe: PerFRDiffPipeline, row: Row) -> ReactionStream:
     """A stream with the row's way of sampling."""
+    scheduler = row.scheduler.from_config(pipe.scheduler.config)
     return ReactionStream(
-        pipe, row.sampler(pipe.denoiser, pipe.scheduler, row.settings, row.shifts), batch_size=row.listeners
+        pipe, row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts), batch_size=row.listeners
     )
 
 
@@ -391,9 +413,7 @@ def product_speed() -> Speed:
     """Operations per second of a large matrix product."""
     a, b = torch.rand(2000, 2000), torch.rand(2000, 2000)
     took = median([timed_once(lambda: a @ b) for _ in range(20)])
-    speed = Speed(*(2 * 2000**3 / seconds for seconds in took))
-    print(f"large matrix product: {speed.wall / 1e9:.0f} GFLOP/s, {speed.processor / 1e9:.0f} per second of processor")
-    return speed
+    return Speed(*(2 * 2000**3 / seconds for seconds in took))
 
 
 def timed_once(function: Callable[[], Any]) -> Seconds:
