@@ -10,7 +10,7 @@ window to the segment in hand. The floor is the counted multiply-adds at the spe
 in the same run; "x floor" compares processor times, which other programs on the machine disturb least.
 
 Cached against plain differs by rounding only: matrix products of other sizes add in another order. Where MKL is told
-to add in one order (`MKL_CBWR=AVX512,STRICT`, or `AVX2,STRICT`), the differences printed here are exactly zero.
+to add in one order (`MKL_CBWR=AVX512,STRICT`, or `AVX2,STRICT`), the float32 difference with guidance is exactly zero.
 """
 
 from __future__ import annotations
