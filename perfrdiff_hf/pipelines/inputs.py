@@ -56,25 +56,28 @@ def check_tensor(name: str, values: ArrayLike, shape: tuple[Union[str, int], ...
     return tensor
 
 
-def check_speaker(streams: Mapping[str, Optional[ArrayLike]], min_frames: int) -> dict[str, Tensor]:
+def check_speaker(
+    streams: Mapping[str, Optional[ArrayLike]], min_frames: int, arguments: Mapping[str, str] = ARGUMENTS
+) -> dict[str, Tensor]:
     """The speaker's streams that are given, checked and as tensors `(batch, frames, width)`.
 
     Args:
         streams: `"audio"`, `"emotion"` and `"coefficients"` to values or None.
         min_frames: the fewest frames that the caller can use.
+        arguments: what the caller's arguments for the streams are called.
 
     Raises:
         TypeError, ValueError: see `check_tensor`; also if no stream is given, or they differ in batch or frames.
     """
     given = {
-        stream: check_tensor(ARGUMENTS[stream], values, ("batch", "frames", STREAM_WIDTHS[stream]))
+        stream: check_tensor(arguments[stream], values, ("batch", "frames", STREAM_WIDTHS[stream]))
         for stream, values in streams.items()
         if values is not None
     }
     if not given:
-        raise ValueError(f"At least one of {', '.join(ARGUMENTS.values())} must be given; all are None.")
-    frames = check_same_frames({ARGUMENTS[stream]: values.shape[1] for stream, values in given.items()})
-    batches = {ARGUMENTS[stream]: values.shape[0] for stream, values in given.items()}
+        raise ValueError(f"At least one of {', '.join(arguments.values())} must be given; all are None.")
+    frames = check_same_frames({arguments[stream]: values.shape[1] for stream, values in given.items()})
+    batches = {arguments[stream]: values.shape[0] for stream, values in given.items()}
     if len(set(batches.values())) > 1:
         raise ValueError(f"All streams must have the same batch size; given: {batches}.")
     if frames < min_frames:

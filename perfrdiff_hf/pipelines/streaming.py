@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..data.audio import mfcc_features
-from .inputs import ARGUMENTS, ArrayLike, check_speaker, check_tensor
+from .inputs import ArrayLike, check_speaker, check_tensor
 from .sampling import WindowSampler
 
 
@@ -221,9 +221,9 @@ class ReactionStream:
         samples_left = self._samples
         chunk: dict[str, Tensor] = {}
         if any(values is not None for values in streams.values()):
-            chunk = check_speaker(streams, min_frames=1)
+            chunk = check_speaker(streams, min_frames=1, arguments={name: name for name in streams})
         elif samples is None:
-            raise ValueError(f"push needs at least one of samples, {', '.join(ARGUMENTS)}; all are None.")
+            raise ValueError(f"push needs at least one of samples, {', '.join(streams)}; all are None.")
         if samples is not None:
             if "audio" in chunk:
                 raise ValueError("Give audio features or samples, not both.")

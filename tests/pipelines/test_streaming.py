@@ -65,7 +65,7 @@ def test_reset_begins_anew(pipeline, speaker, seeded):
 @pytest.mark.parametrize(
     ("chunk", "message"),
     [
-        ({"audio": np.zeros((2, 5, 77)), "emotion": np.zeros((2, 5, 25))}, "speaker_audio"),
+        ({"audio": np.zeros((2, 5, 77)), "emotion": np.zeros((2, 5, 25))}, "^audio must have shape"),
         ({"audio": np.full((2, 5, 78), np.nan), "emotion": np.zeros((2, 5, 25))}, "NaN"),
         ({"audio": np.zeros((2, 5, 78)), "emotion": np.zeros((2, 4, 25))}, "same number of frames"),
         ({"audio": np.zeros((2, 5, 78))}, "streams of the first one"),
