@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
 import torch._inductor.config
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from measuring import Seconds, Speed, median, memory, peak_megabytes, product_speed, reset_peak, timed_once
 from torch import Tensor
 
 from perfrdiff_hf import (
@@ -42,6 +41,7 @@ from perfrdiff_hf import (
     serve,
 )
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
+from perfrdiff_hf.models.weight_shifts import FullShift
 from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
 from perfrdiff_hf.pipelines.streaming import ReactionStream
 
@@ -70,20 +70,6 @@ class PlainSampler(WindowSampler):
         return latents.clamp(-1.0, 1.0)
 
 
-class Seconds(NamedTuple):
-    """What something took: on the clock, and of the processor."""
-
-    wall: float
-    processor: float
-
-
-class Speed(NamedTuple):
-    """Operations per second of a large matrix product: on the clock, and of the processor."""
-
-    wall: float
-    processor: float
-
-
 @dataclass
 class Row:
     """One setting of the table."""
@@ -106,7 +92,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()
     pipe = official_pipeline()
-    print(f"{torch.get_num_threads()} threads, {parameters(pipe.denoiser) / 1e6:.1f} M parameters in the denoiser\n")
+    print(
+        f"{torch.get_num_threads()} threads, {pipe.denoiser.num_parameters() / 1e6:.1f} M parameters in the denoiser\n"
+    )
     print_differences(pipe)
     table(pipe, options.steps, options.windows)
     faster_arithmetic_table(pipe, options.steps, options.windows)
@@ -389,8 +377,6 @@ def histories(listeners: int) -> np.ndarray:
 
 def full_shifts(pipe: PerFRDiffPipeline, shifts: WeightShifts) -> WeightShifts:
     """The same shifts with every entry of every matrix written out."""
-    from perfrdiff_hf.models.weight_shifts import FullShift
-
     weights = dict(pipe.denoiser.named_parameters())
     return WeightShifts({n: FullShift(s.weight_change(weights[f"{n}.weight"])) for n, s in shifts.items()})
 
@@ -409,53 +395,12 @@ def window_operations(denoiser: GAFRGTransformer1DModel, settings: SamplingSetti
     return 2.0 * (settings.num_reactions * passes * per_pass + cached)
 
 
-def product_speed() -> Speed:
-    """Operations per second of a large matrix product."""
-    a, b = torch.rand(2000, 2000), torch.rand(2000, 2000)
-    took = median([timed_once(lambda: a @ b) for _ in range(20)])
-    return Speed(*(2 * 2000**3 / seconds for seconds in took))
-
-
-def timed_once(function: Callable[[], Any]) -> Seconds:
-    """What one call takes."""
-    wall, processor = time.perf_counter(), time.process_time()
-    function()
-    return Seconds(time.perf_counter() - wall, time.process_time() - processor)
-
-
-def median(times: list[Seconds]) -> Seconds:
-    """Medians of both."""
-    return Seconds(*np.median(times, axis=0).tolist())
-
-
-def parameters(model: Any) -> int:
-    """How many parameters a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def megabytes(shifts: Optional[WeightShifts]) -> float:
     """Size of some listeners' shifts."""
     if shifts is None:
         return 0.0
-    sizes: list[int] = []
-    shifts.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)  # type: ignore[func-returns-value]
-    return sum(sizes) / 2**20
-
-
-def reset_peak() -> None:
-    """Count the peak memory of this process anew (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_megabytes() -> float:
-    """Peak memory of this process since `reset_peak`."""
-    return memory("VmHWM")
-
-
-def memory(field: str) -> float:
-    """A field of this process's memory report, in MB (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+    values = [value for shift in shifts.values() for value in vars(shift).values()]
+    return sum(value.nbytes for value in values if isinstance(value, Tensor)) / 2**20
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -27,21 +27,18 @@ class ConditionCache:
     @classmethod
     def concatenate(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
         """One cache of several: all conditions of the first, then all of the second, and so on."""
-        return cls(
-            keys=tuple(torch.cat(layer) for layer in zip(*(cache.keys for cache in caches))),
-            values=tuple(torch.cat(layer) for layer in zip(*(cache.values for cache in caches))),
-        )
+        return cls._join(caches, torch.cat)
 
     @classmethod
     def interleave(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
         """One cache of several of equal size: first row of each, then second row of each, and so on."""
+        return cls._join(caches, lambda tensors: torch.stack(tensors, dim=1).flatten(0, 1))
 
-        def weave(tensors: Iterable[Tensor]) -> Tensor:
-            return torch.stack(tuple(tensors), dim=1).flatten(0, 1)
-
+    @classmethod
+    def _join(cls, caches: Sequence[ConditionCache], join: Callable[[tuple[Tensor, ...]], Tensor]) -> ConditionCache:
         return cls(
-            keys=tuple(weave(layer) for layer in zip(*(cache.keys for cache in caches))),
-            values=tuple(weave(layer) for layer in zip(*(cache.values for cache in caches))),
+            keys=tuple(join(layer) for layer in zip(*(cache.keys for cache in caches))),
+            values=tuple(join(layer) for layer in zip(*(cache.values for cache in caches))),
         )
 
 
