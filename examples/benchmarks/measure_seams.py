@@ -26,7 +26,7 @@ from perfrdiff_hf.metrics.seams import measure_seams
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from demo import SAMPLING, TestClips, read_test_clips  # noqa: E402
+from demo import SAMPLING, TestClips, read_test_clips
 
 
 NUM_REACTIONS = 3

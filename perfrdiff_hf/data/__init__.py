@@ -38,6 +38,6 @@ Clips may have any length of at least two windows, and differ in length. Without
     windows = ReactionWindows(arrays, load_appropriateness("my_dyads", "train"), window_size=25)
 
 An appropriateness matrix, if there is none, comes from `python -m perfrdiff_hf.evaluation.similarity my_dyads`, or
-is yours to write as `neighbour_emotion_train.npy`: a row and a column for each row of the dataset. Clip "1" of a session is its
-listeners' history in the personal task, so give every session at least two clips.
+is yours to write as `neighbour_emotion_train.npy`: a row and a column for each row of the dataset. Clip "1" of a
+session is its listeners' history in the personal task, so give every session at least two clips.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfrdiff_hf.behaviour import ACTION_UNIT_NAMES, EMOTION_NAMES, EXPRESSION_NAMES, EXPRESSIONS, MEAN_FACE
-from perfrdiff_hf.data import face_rules as rules
+from perfrdiff_hf.faces import rules
 
 
 def test_rules_agree_in_both_directions() -> None:

@@ -18,7 +18,7 @@ from perfrdiff_hf.behaviour import (
     ROTATION,
     STD_FACE,
 )
-from perfrdiff_hf.data import face_rules as rules
+from perfrdiff_hf.faces import rules
 from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track, resample_track
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import functools
+import os
 import threading
 from collections.abc import Callable
 

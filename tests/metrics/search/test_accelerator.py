@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from perfrdiff_hf.metrics import (
-    ReactionMetrics,
-    appropriateness,
-    device,
-    frcorr_per_clip,
-    frdist_per_clip,
-    nearest,
-    reaction_metrics,
-)
+from perfrdiff_hf.metrics import ReactionMetrics, frcorr_frdist, frcorr_per_clip, frdist_per_clip, reaction_metrics
 from perfrdiff_hf.metrics.frcorr_frdist import channel_moments, search_concordance, search_distance
 from perfrdiff_hf.metrics.inputs import accelerator
+from perfrdiff_hf.metrics.search import accelerator as device
+from perfrdiff_hf.metrics.search import processor as nearest
 from perfrdiff_hf.metrics.search.warping import Warp
 
 
@@ -137,9 +131,9 @@ def test_metrics_take_the_device_of_the_predictions(clips, monkeypatch):
         return [frdist_per_clip(*inputs), frcorr_per_clip(*inputs), values["FRdist"], values["FRCorr"]]
 
     expected = scores()
-    for module in (appropriateness, reaction_metrics):
+    for module in (frcorr_frdist, reaction_metrics):
         monkeypatch.setattr(module, "accelerator", lambda _: CPU)
-    for module, name in ((nearest, "nearest_of_each_clip"), (appropriateness, "_most_concordant_of_each_clip")):
+    for module, name in ((nearest, "nearest_of_each_clip"), (frcorr_frdist, "_most_concordant_of_each_clip")):
         monkeypatch.setattr(module, name, None)  # calling it would fail
     for found, value in zip(scores(), expected):
         np.testing.assert_allclose(found, value, rtol=1e-12)

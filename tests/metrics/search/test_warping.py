@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS
-from perfrdiff_hf.metrics.search.processor import GROUP_WEIGHTS, nearest_of_each_clip
+from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
+from perfrdiff_hf.metrics.search.processor import nearest_of_each_clip
 from perfrdiff_hf.metrics.search.warping import Warp, relative_error
 
 

@@ -1,7 +1,7 @@
 """How fast the metrics are, against plain loops in the same run, and what a full test set costs.
 
-    python examples/benchmarks/benchmark_metrics.py                  # 8 clips x 10 reactions, 30 neighbours: speed-ups
-    python examples/benchmarks/benchmark_metrics.py --full-size      # 1612 clips x 10 reactions, 20 neighbours: time and memory
+    python examples/benchmarks/metrics.py  # 8 clips x 10 reactions, 30 neighbours: speed-ups
+    python examples/benchmarks/metrics.py --full-size  # 1612 clips x 10 reactions, 20 neighbours: time and memory
 
 The plain loops do what the official code does: one pair, one channel, one lag at a time; FRdist through tslearn.
 Results must agree, or the benchmark stops. Cores are often shared, so CPU seconds are printed beside wall seconds;

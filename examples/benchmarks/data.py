@@ -1,7 +1,7 @@
 """How fast training examples are read, against the straightforward way.
 
-    python examples/benchmarks/benchmark_data.py                      # on a small synthetic world
-    python examples/benchmarks/benchmark_data.py --data-dir REACT2024 --num-proc 8
+    python examples/benchmarks/data.py  # on a small synthetic world
+    python examples/benchmarks/data.py --data-dir REACT2024 --num-proc 8
 
 The straightforward way opens, for every example, the speaker's wav, csv and npy and the csv files of ten reactions,
 and computes the audio features frame by frame. An example is one speaker window with ten reactions to it.

@@ -1,8 +1,8 @@
 """How fast reactions are generated, as one table of ratios in one run.
 
-    python examples/benchmarks/benchmark_generation.py                 # official sizes, random weights
-    python examples/benchmarks/benchmark_generation.py --whole-clip    # also the whole job: ten reactions to 30 s at 50 steps
-    python examples/benchmarks/benchmark_generation.py --hour          # also a stream of an hour: memory, and the same bits
+    python examples/benchmarks/generation.py  # official sizes, random weights
+    python examples/benchmarks/generation.py --whole-clip  # also the whole job: ten reactions to 30 s at 50 steps
+    python examples/benchmarks/generation.py --hour  # also a stream of an hour: memory, and the same bits
 
 The plain path is what the official program does: keys and values of the speaker are computed again in every denoising
 step, and one reaction follows the other. Every other row shares them. Times are from the last frame of a speaker's

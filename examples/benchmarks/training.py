@@ -1,9 +1,9 @@
 """Personalised training (PWSG): a batch of listeners at once, against one listener at a time through merged weights.
 
-    python examples/benchmarks/benchmark_training.py                                   # low rank, official sizes
-    python examples/benchmarks/benchmark_training.py --shift_type full                 # 1.6 billion parameters: see --memory_only
-    python examples/benchmarks/benchmark_training.py --shift_type full --memory_only   # counts, without training anything
-    python examples/benchmarks/benchmark_training.py --size small --device cuda
+    python examples/benchmarks/training.py  # low rank, official sizes
+    python examples/benchmarks/training.py --shift_type full  # 1.6 billion parameters: see --memory_only
+    python examples/benchmarks/training.py --shift_type full --memory_only  # counts, without training anything
+    python examples/benchmarks/training.py --size small --device cuda
 
 The official program writes the edited weights into the layers, so that a batch holds one listener and every listener
 costs an optimiser step. Both ways are measured here on the same random data with the same models, each in a process of
