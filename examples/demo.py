@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,7 +158,7 @@ def generic_appropriateness(world: str, clips: np.ndarray) -> np.ndarray:
     return load_appropriateness(world, "test")[kept][:, kept]
 
 
-def react(pipeline: PerFRDiffPipeline, clips: TestClips, histories: Optional[np.ndarray], seed: int) -> np.ndarray:
+def react(pipeline: PerFRDiffPipeline, clips: TestClips, histories: np.ndarray | None, seed: int) -> np.ndarray:
     """Ten reactions to each clip, `(rows, 10, frames, 25)`: personalised where histories are given."""
     pipeline.set_progress_bar_config(disable=True)
     arrays, reactions = clips.listeners, []

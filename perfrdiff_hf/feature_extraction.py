@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
 
     def __init__(
         self,
-        mean_face: Optional[Sequence[float]] = None,
+        mean_face: Sequence[float] | None = None,
         window_size: int = WINDOW_SIZE,
         frame_rate: int = FRAME_RATE,
         **kwargs: Any,
@@ -61,12 +61,12 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
 
     def __call__(
         self,
-        waveform: Optional[np.ndarray] = None,
-        sampling_rate: Optional[int] = None,
-        emotion: Optional[np.ndarray] = None,
-        coefficients: Optional[np.ndarray] = None,
-        num_frames: Optional[int] = None,
-        return_tensors: Optional[str] = None,
+        waveform: np.ndarray | None = None,
+        sampling_rate: int | None = None,
+        emotion: np.ndarray | None = None,
+        coefficients: np.ndarray | None = None,
+        num_frames: int | None = None,
+        return_tensors: str | None = None,
     ) -> BatchFeature:
         """Turn one person's recording into the streams that the pipeline takes.
 

@@ -19,7 +19,7 @@ import argparse
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class PlainSampler(WindowSampler):
     """The official way: no cache, and one reaction after the other."""
 
     @torch.no_grad()
-    def sample(self, tokens: Tensor, latents: Tensor, held: Optional[Tensor] = None) -> Tensor:
+    def sample(self, tokens: Tensor, latents: Tensor, held: Tensor | None = None) -> Tensor:
         """As `WindowSampler.sample`."""
         halves = torch.cat([torch.zeros_like(tokens), tokens])
         reactions = [self._sample_one(halves, latents[:, number]) for number in range(latents.shape[1])]
@@ -77,7 +77,7 @@ class Row:
     name: str
     settings: SamplingSettings
     listeners: int = 1
-    shifts: Optional[WeightShifts] = None
+    shifts: WeightShifts | None = None
     sampler: type[WindowSampler] = WindowSampler
     scheduler: Any = DDIMScheduler
 
@@ -395,7 +395,7 @@ def window_operations(denoiser: GAFRGTransformer1DModel, settings: SamplingSetti
     return 2.0 * (settings.num_reactions * passes * per_pass + cached)
 
 
-def megabytes(shifts: Optional[WeightShifts]) -> float:
+def megabytes(shifts: WeightShifts | None) -> float:
     """Size of some listeners' shifts."""
     if shifts is None:
         return 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Optional, Union
 
 import numpy as np
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 from ..behaviour import COEFFICIENT_CHANNELS, STREAM_WIDTHS, check_same_frames
 
 
-ArrayLike = Union[np.ndarray, Tensor]
-History = Union[ArrayLike, Sequence[ArrayLike]]
+ArrayLike = np.ndarray | Tensor
+History = ArrayLike | Sequence[ArrayLike]
 
 ARGUMENTS = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
 
 
-def check_tensor(name: str, values: ArrayLike, shape: tuple[Union[str, int], ...]) -> Tensor:
+def check_tensor(name: str, values: ArrayLike, shape: tuple[str | int, ...]) -> Tensor:
     """`values` as a tensor of floating-point numbers, or an error that says what is wrong with it.
 
     Args:
@@ -57,7 +56,7 @@ def check_tensor(name: str, values: ArrayLike, shape: tuple[Union[str, int], ...
 
 
 def check_speaker(
-    streams: Mapping[str, Optional[ArrayLike]], min_frames: int, arguments: Mapping[str, str] = ARGUMENTS
+    streams: Mapping[str, ArrayLike | None], min_frames: int, arguments: Mapping[str, str] = ARGUMENTS
 ) -> dict[str, Tensor]:
     """The speaker's streams that are given, checked and as tensors `(batch, frames, width)`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ class PerFRDiffPipelineOutput(BaseOutput):
         coefficients: `(batch, num_reactions, frames, 58)` 3DMM coefficients that go with them, mean face included.
     """
 
-    reactions: Union[Tensor, np.ndarray]
-    coefficients: Union[Tensor, np.ndarray]
+    reactions: Tensor | np.ndarray
+    coefficients: Tensor | np.ndarray
 
 
 class PerFRDiffPipeline(DiffusionPipeline):
@@ -64,8 +64,8 @@ class PerFRDiffPipeline(DiffusionPipeline):
     emotion_vae: EmotionVAEModel
     scheduler: Any
     feature_extractor: PerFRDiffFeatureExtractor
-    style_encoder: Optional[PSSLModel]
-    weight_shift_generator: Optional[PWSGModel]
+    style_encoder: PSSLModel | None
+    weight_shift_generator: PWSGModel | None
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class PerFRDiffPipeline(DiffusionPipeline):
         emotion_vae: EmotionVAEModel,
         scheduler: SchedulerMixin,
         feature_extractor: PerFRDiffFeatureExtractor,
-        style_encoder: Optional[PSSLModel] = None,
-        weight_shift_generator: Optional[PWSGModel] = None,
+        style_encoder: PSSLModel | None = None,
+        weight_shift_generator: PWSGModel | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -87,7 +87,7 @@ class PerFRDiffPipeline(DiffusionPipeline):
         )
 
     @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> Union[str, os.PathLike]:
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str | os.PathLike:
         """Download a pipeline from the Hub.
 
         diffusers asks for a Python file beside every component that neither it nor transformers defines; here the
@@ -129,7 +129,7 @@ class PerFRDiffPipeline(DiffusionPipeline):
         shifts = generator(torch.cat(styles).to(generator.device, generator.dtype))
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
-    def load_listener(self, folder: Union[str, os.PathLike]) -> WeightShifts:
+    def load_listener(self, folder: str | os.PathLike) -> WeightShifts:
         """A listener from the folder that `WeightShifts.save_pretrained` wrote, ready for this pipeline.
 
         Raises:
@@ -140,10 +140,10 @@ class PerFRDiffPipeline(DiffusionPipeline):
 
     def stream(
         self,
-        listener_history: Optional[History] = None,
-        weight_shifts: Optional[WeightShifts] = None,
+        listener_history: History | None = None,
+        weight_shifts: WeightShifts | None = None,
         batch_size: int = 1,
-        sampling_rate: Optional[int] = None,
+        sampling_rate: int | None = None,
         **settings: Any,
     ) -> ReactionStream:
         """Open a stream of reactions; see `ReactionStream`.
@@ -163,11 +163,11 @@ class PerFRDiffPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        speaker_audio: Optional[ArrayLike] = None,
-        speaker_emotion: Optional[ArrayLike] = None,
-        speaker_3dmm: Optional[ArrayLike] = None,
-        listener_history: Optional[History] = None,
-        weight_shifts: Optional[WeightShifts] = None,
+        speaker_audio: ArrayLike | None = None,
+        speaker_emotion: ArrayLike | None = None,
+        speaker_3dmm: ArrayLike | None = None,
+        listener_history: History | None = None,
+        weight_shifts: WeightShifts | None = None,
         num_reactions: int = 10,
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
@@ -177,9 +177,9 @@ class PerFRDiffPipeline(DiffusionPipeline):
         eta: float = 0.0,
         output_type: str = "pt",
         return_dict: bool = True,
-        callback_on_step_end: Optional[Callable[..., dict]] = None,
+        callback_on_step_end: Callable[..., dict] | None = None,
         callback_on_step_end_tensor_inputs: Iterable[str] = ("latents",),
-    ) -> Union[PerFRDiffPipelineOutput, tuple]:
+    ) -> PerFRDiffPipelineOutput | tuple:
         """Generate reactions to whole clips, window after window, each from the speaker's windows before it.
 
         Args:
@@ -233,7 +233,7 @@ class PerFRDiffPipeline(DiffusionPipeline):
             outputs = tuple(values.cpu().numpy() for values in outputs)
         return PerFRDiffPipelineOutput(*outputs) if return_dict else outputs
 
-    def check_inputs(self, streams: Mapping[str, Optional[ArrayLike]], output_type: str) -> dict[str, Tensor]:
+    def check_inputs(self, streams: Mapping[str, ArrayLike | None], output_type: str) -> dict[str, Tensor]:
         """See that a call makes sense before any work begins; the speaker's streams as tensors.
 
         Raises:
@@ -272,9 +272,7 @@ class PerFRDiffPipeline(DiffusionPipeline):
         return {name: torch.zeros(batch_size, self.window_size, STREAM_WIDTHS[name], **options) for name in streams}
 
     @torch.no_grad()
-    def encode_speaker(
-        self, window: Mapping[str, Tensor], previous: Optional[Tensor] = None, repeats: int = 1
-    ) -> Tensor:
+    def encode_speaker(self, window: Mapping[str, Tensor], previous: Tensor | None = None, repeats: int = 1) -> Tensor:
         """The condition's tokens for one window of the speaker (SBE, equation 4).
 
         Args:
@@ -322,8 +320,8 @@ class PerFRDiffPipeline(DiffusionPipeline):
         return self.feature_extractor.add_mean_face(coefficients.to(reactions.dtype))
 
     def _choose_shifts(
-        self, history: Optional[History], weight_shifts: Optional[WeightShifts], batch: int
-    ) -> Optional[WeightShifts]:
+        self, history: History | None, weight_shifts: WeightShifts | None, batch: int
+    ) -> WeightShifts | None:
         if history is not None and weight_shifts is not None:
             raise ValueError("Give listener_history or weight_shifts, not both.")
         shifts = weight_shifts if history is None else self.personalise(history)
@@ -345,7 +343,7 @@ class PerFRDiffPipeline(DiffusionPipeline):
         # Noise and steps stay in float32 where the denoiser computes in less.
         return torch.promote_types(self.denoiser.dtype, torch.float32)
 
-    def _step_callback(self, callback: Optional[Callable[..., dict]], names: Iterable[str]) -> Optional[Callable]:
+    def _step_callback(self, callback: Callable[..., dict] | None, names: Iterable[str]) -> Callable | None:
         if callback is None:
             return None
         names = tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -68,7 +68,7 @@ def _kind(stream: ReactionStream, window: DueWindow) -> Hashable:
 
 
 def _join(windows: Sequence[DueWindow]) -> DueWindow:
-    def join(tensors: Sequence[Optional[Tensor]]) -> Optional[Tensor]:
+    def join(tensors: Sequence[Tensor | None]) -> Tensor | None:
         present = [tensor for tensor in tensors if tensor is not None]
         return torch.cat(present) if present else None
 
@@ -111,7 +111,7 @@ class JointSampler(WindowSampler):
         )
 
 
-def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> Optional[WeightShifts]:
+def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> WeightShifts | None:
     """The weight shifts with one listener for each speaker."""
     shifts = sampler.weight_shifts
     if shifts is None or shifts.num_listeners == batch_size:

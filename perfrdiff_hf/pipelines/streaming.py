@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,8 +41,8 @@ class DueWindow:
 
     speaker: Mapping[str, Tensor]
     batch_size: int
-    previous: Optional[Tensor] = None
-    held: Optional[Tensor] = None
+    previous: Tensor | None = None
+    held: Tensor | None = None
 
 
 @dataclass
@@ -83,7 +83,7 @@ class ReactionStream:
         pipeline: PerFRDiffPipeline,
         sampler: WindowSampler,
         batch_size: int,
-        sampling_rate: Optional[int] = None,
+        sampling_rate: int | None = None,
     ):
         size, overlap = pipeline.window_size, sampler.settings.overlap
         if overlap >= size:
@@ -101,7 +101,7 @@ class ReactionStream:
         self._heard: dict[str, Tensor] = {}
         self._heard_from = -self.pipeline.window_size
         self._samples = np.zeros((self.batch_size, 0), dtype=np.float32)
-        self._shown: Optional[Tensor] = None
+        self._shown: Tensor | None = None
         self._next_window = 0
 
     @property
@@ -111,10 +111,10 @@ class ReactionStream:
 
     def push(
         self,
-        audio: Optional[ArrayLike] = None,
-        emotion: Optional[ArrayLike] = None,
-        coefficients: Optional[ArrayLike] = None,
-        samples: Optional[ArrayLike] = None,
+        audio: ArrayLike | None = None,
+        emotion: ArrayLike | None = None,
+        coefficients: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
     ) -> list[ReactionSegment]:
         """Take the next frames of the speaker and give the segments that they complete; see `hear`."""
         self.hear(audio, emotion, coefficients, samples)
@@ -122,10 +122,10 @@ class ReactionStream:
 
     def hear(
         self,
-        audio: Optional[ArrayLike] = None,
-        emotion: Optional[ArrayLike] = None,
-        coefficients: Optional[ArrayLike] = None,
-        samples: Optional[ArrayLike] = None,
+        audio: ArrayLike | None = None,
+        emotion: ArrayLike | None = None,
+        coefficients: ArrayLike | None = None,
+        samples: ArrayLike | None = None,
     ) -> None:
         """Take the next frames of the speaker, without generating anything yet.
 
@@ -162,7 +162,7 @@ class ReactionStream:
         }
         return list(self.segments())
 
-    def segments(self, until: Optional[int] = None) -> Iterator[ReactionSegment]:
+    def segments(self, until: int | None = None) -> Iterator[ReactionSegment]:
         """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
         while self.is_due and (until is None or self._shown_until < until):
             window = self.due_window()
@@ -211,10 +211,10 @@ class ReactionStream:
 
     def _check_chunk(
         self,
-        audio: Optional[ArrayLike],
-        emotion: Optional[ArrayLike],
-        coefficients: Optional[ArrayLike],
-        samples: Optional[ArrayLike],
+        audio: ArrayLike | None,
+        emotion: ArrayLike | None,
+        coefficients: ArrayLike | None,
+        samples: ArrayLike | None,
     ) -> tuple[dict[str, Tensor], np.ndarray]:
         """The chunk's streams, checked against those of the session, and the samples that wait for more."""
         streams = {"audio": audio, "emotion": emotion, "coefficients": coefficients}
