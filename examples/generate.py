@@ -125,7 +125,7 @@ def generate(
     output = pipeline(
         speaker_audio=batched.get("audio"),
         speaker_emotion=batched.get("emotion"),
-        speaker_3dmm=batched.get("coefficients"),
+        speaker_coefficients=batched.get("coefficients"),
         listener_history=None if history is None else [history.coefficients],
         num_reactions=options.num_reactions,
         num_inference_steps=options.num_inference_steps,
