@@ -36,13 +36,14 @@ def react_to_clips(
     Returns:
         `reactions (rows, num_reactions, frames, 25)` and `coefficients (rows, num_reactions, frames, 58)`, as arrays.
     """
-    return pipeline(
+    output: Any = pipeline(
         speaker=[speaker_of(arrays, row) for row in rows],
         listener_history=None if history is None else [np.array(history(row)) for row in rows],
         generator=[torch.Generator().manual_seed(seed * 1_000_003 + int(row)) for row in rows],
         output_type="np",
         **settings,
     )
+    return output
 
 
 def speaker_of(arrays: ClipArrays, row: int) -> Behaviour:
