@@ -105,16 +105,21 @@ class PerFRDiffPipeline(ReactionPipeline):
             centred = self.feature_extractor.remove_mean_face(recorded)
             styles.append(encoder(centred.to(encoder.dtype)).style)
         shifts = generator(torch.cat(styles).to(generator.device, generator.dtype))
+        shifts = WeightShifts(shifts, self.denoiser.weight_digests(shifts))
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
-    def load_listener(self, folder: str | os.PathLike) -> WeightShifts:
-        """A listener from the folder that `WeightShifts.save_pretrained` wrote, ready for this pipeline.
+    def load_listener(self, name_or_folder: str | os.PathLike, **hub_options: Any) -> WeightShifts:
+        """A listener that `WeightShifts.save_pretrained` or `push_to_hub` wrote, ready for this pipeline.
+
+        Args:
+            name_or_folder: a folder, or a repository on the Hub.
+            hub_options: `revision`, `token`, `subfolder` and so on; see `WeightShifts.from_pretrained`.
 
         Raises:
-            FileNotFoundError: if there is no listener in the folder.
-            ValueError: if the shifts were made for another generator.
+            FileNotFoundError: if there is no listener.
+            ValueError: if the shifts were made for another generator, or some are fused.
         """
-        return self._fitting(WeightShifts.from_pretrained(folder))
+        return self._fitting(WeightShifts.from_pretrained(name_or_folder, **hub_options))
 
     def window_reactor(
         self,
@@ -236,7 +241,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         return self._fitting(shifts)
 
     def _fitting(self, shifts: WeightShifts) -> WeightShifts:
-        shifts.check_layers(self.denoiser)
+        self.denoiser.check_weight_shifts(shifts)
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
     def _step_callback(self, callback: Callable[..., dict] | None, names: Iterable[str]) -> OnStepEnd | None:
@@ -257,8 +262,8 @@ class PerFRDiffPipeline(ReactionPipeline):
             refused = [name for name in changed if name != "latents" and changed[name] is not tensors.get(name)]
             if refused:
                 raise ValueError(
-                    f"callback_on_step_end may change latents only; it changed: {refused}. The step has been made from "
-                    "the predictions already."
+                    f"callback_on_step_end may change latents only; it changed: {refused}. The step was made from the "
+                    "predictions already."
                 )
             return changed
 
