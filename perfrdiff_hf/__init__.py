@@ -23,6 +23,8 @@ _MODULES = {
     "WeightShifts": "models.weight_shifts",
     "PerFRDiffFeatureExtractor": "feature_extraction",
     "PerFRDiffPipeline": "pipelines.perfrdiff",
+    "ReactionPipeline": "pipelines.reaction_pipeline",
+    "ReactionOutput": "pipelines.reaction_pipeline",
     "ReactionStream": "pipelines.streaming",
     "serve": "pipelines.serving",
     "load_react2024": "data.react2024.dataset",
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from .models.pwsg import PWSGModel as PWSGModel
     from .models.weight_shifts import WeightShifts as WeightShifts
     from .pipelines.perfrdiff import PerFRDiffPipeline as PerFRDiffPipeline
+    from .pipelines.reaction_pipeline import ReactionOutput as ReactionOutput
+    from .pipelines.reaction_pipeline import ReactionPipeline as ReactionPipeline
     from .pipelines.serving import serve as serve
     from .pipelines.streaming import ReactionStream as ReactionStream
     from .synthetic.world import write_synthetic_world as write_synthetic_world
