@@ -65,8 +65,14 @@ def test_every_room_has_a_page_that_shows_its_modules(api_pages):
 
 def test_a_room_without_a_place_in_the_reference_is_an_error(api_pages, monkeypatch):
     monkeypatch.setattr(api_pages, "ROOMS", {"behaviour": "Behaviour"})
-    with pytest.raises(ValueError, match="lacks .*models"):
+    with pytest.raises(ValueError, match=r"lacks .*models"):
         api_pages.present_rooms()
+
+
+def test_the_reference_and_the_map_of_the_house_have_the_same_rooms_in_the_same_order(api_pages):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    inside = text.split("perfrdiff_hf/\n", 1)[1].split("examples/", 1)[0]
+    assert re.findall(r"^  (\w+)", inside, re.M) == list(api_pages.ROOMS)
 
 
 @pytest.mark.parametrize("page", ["paper.md", "departures.md"])

@@ -66,3 +66,8 @@ def test_the_version_has_one_source():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == perfrdiff_hf.__version__
     assert not re.findall(r'version="[0-9]', (ROOT / "setup.py").read_text(encoding="utf-8"))
+
+
+def test_the_changelog_tells_of_this_version():
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert perfrdiff_hf.__version__ in headings
