@@ -144,7 +144,7 @@ class ReactionReport:
             values["listeners"] = np.array(self.listeners)
         paths.append(folder / f"{name}_clips.npz")
         with file_beside(paths[-1]) as beside:
-            np.savez_compressed(beside, **values)
+            np.savez_compressed(beside, **values)  # type: ignore[arg-type]
         return paths
 
     def _figure(self, system: Scores, metric: str) -> MetricSummary:
@@ -223,7 +223,7 @@ def _comparison(report: ReactionReport) -> Table:
     """All systems, a line each."""
     keys = [key for scores in report.scores.values() for key in scores.overall]
     extra = [key for key in dict.fromkeys(keys) if key.startswith("FRRea")]
-    rows = []
+    rows: list[list[Cell]] = []
     for name, scores in report.scores.items():
         share = f"{100 * scores.overall[BY_RULE]:.1f} %"
         rows.append([name, *_over_clips(report, name), share, *(scores.overall.get(key, np.nan) for key in extra)])
@@ -250,7 +250,7 @@ def _details(report: ReactionReport, name: str) -> Table:
     """One system, a line for each metric, beside the recorded reactions."""
     header = ["metric", "value", "95 % over clips", "95 % over listeners", "per reaction", RECORDED, *CHANNEL_GROUPS]
     recorded = report.figures.get(RECORDED)
-    rows = []
+    rows: list[list[Cell]] = []
     for metric, figure in report.figures[name].items():
         rows.append(
             [
