@@ -81,7 +81,7 @@ def test_single_steps_are_the_official_ones(scheduler, schedule, dtype):
 
 
 def test_noising_is_the_official_one(scheduler, schedule):
-    clean, noise, steps = (torch.from_numpy(schedule[name]) for name in ("ddim_x0_raw", "q_noise", "q_t"))
+    clean, noise, steps = (torch.from_numpy(schedule[name]) for name in ("q_clean", "q_noise", "q_t"))
     noisy = scheduler.add_noise(clean, noise, steps)
     assert (noisy - torch.from_numpy(schedule["q_sample_f32"])).abs().max() < 1e-5
 
