@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-from perfrdiff_hf.conversion_folder import ConversionReport, OfficialSettings, convert_checkpoint_folder
+from perfrdiff_hf.conversion.folder import ConversionReport, OfficialSettings, convert_checkpoint_folder
 from perfrdiff_hf.models.gafrg import CONDITION_KINDS
 from perfrdiff_hf.models.weight_shifts import SHIFT_MODES
 

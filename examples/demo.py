@@ -25,15 +25,16 @@ import torch
 from tqdm.auto import tqdm
 
 from perfrdiff_hf import Behaviour, PerFRDiffPipeline, load_appropriateness, load_react2024
+from perfrdiff_hf.baselines import reference_rows
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.audio import read_audio
-from perfrdiff_hf.data.synthetic import load_world, write_synthetic_world
-from perfrdiff_hf.data.synthetic_oracles import oracle_reactions
-from perfrdiff_hf.metrics import compare, reference_rows
-from perfrdiff_hf.metrics.report import ReactionReport
+from perfrdiff_hf.evaluation import compare
+from perfrdiff_hf.evaluation.report import ReactionReport
 from perfrdiff_hf.rendering.people import SPEAKER, Person, Scene
 from perfrdiff_hf.rendering.strips import draw_strips, save_figure
 from perfrdiff_hf.rendering.video import write_video
+from perfrdiff_hf.synthetic.oracles import oracle_reactions
+from perfrdiff_hf.synthetic.world import load_world, write_synthetic_world
 from perfrdiff_hf.training.config import load_config
 from perfrdiff_hf.training.run import TrainingJob, run_training
 

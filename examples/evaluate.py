@@ -28,11 +28,13 @@ from typing import Any, Optional
 import numpy as np
 from tqdm.auto import tqdm
 
+from perfrdiff_hf.baselines import reference_rows
 from perfrdiff_hf.behaviour import CLIP_FRAMES, EMOTION_CHANNELS, EMOTION_NAMES
-from perfrdiff_hf.data.appropriateness import load_appropriateness
 from perfrdiff_hf.data.arrays import ClipArrays
-from perfrdiff_hf.data.react2024 import load_react2024
-from perfrdiff_hf.metrics import ReactionReport, compare, frrea, load_frame_features, reference_rows
+from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
+from perfrdiff_hf.data.react2024.dataset import load_react2024
+from perfrdiff_hf.evaluation import ReactionReport, compare
+from perfrdiff_hf.metrics import frrea, load_frame_features
 
 
 TASKS = ("mafrg", "pmafrg")

@@ -32,8 +32,8 @@ from tqdm.auto import tqdm
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import FRAME_RATE, Behaviour
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
-from perfrdiff_hf.data.face_tracks import combine_tracks, read_face_track
-from perfrdiff_hf.rendering.files import write_coefficients_npy, write_emotion_csv
+from perfrdiff_hf.faces.formats import write_coefficients_npy, write_emotion_csv
+from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track
 
 
 # More people than this make the still picture too tall to read.

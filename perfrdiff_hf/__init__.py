@@ -24,9 +24,9 @@ _MODULES = {
     "PerFRDiffPipeline": "pipelines.perfrdiff",
     "ReactionStream": "pipelines.streaming",
     "serve": "pipelines.serving",
-    "load_react2024": "data.react2024",
-    "load_appropriateness": "data.appropriateness",
-    "write_synthetic_world": "data.synthetic",
+    "load_react2024": "data.react2024.dataset",
+    "load_appropriateness": "data.react2024.appropriateness",
+    "write_synthetic_world": "synthetic.world",
 }
 
 __all__ = sorted(_MODULES)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.golden_files import GOLDEN, REALDATA
@@ -32,6 +34,19 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def clips() -> SimpleNamespace:
+    """Six clips, three reactions, 70 frames: slow random movement; each clip's own target is appropriate."""
+    rng = np.random.default_rng(7)
+
+    def slow(*shape: int) -> np.ndarray:
+        steps = rng.standard_normal((*shape, 70, 25)).cumsum(axis=-2)
+        return (steps / np.abs(steps).max()).astype(np.float32)
+
+    appropriate = np.eye(6, dtype=bool) | (rng.random((6, 6)) < 0.4)
+    return SimpleNamespace(predictions=slow(6, 3), targets=slow(6), speaker=slow(6), appropriate=appropriate)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
 from safetensors.torch import load_file
 
-from perfrdiff_hf.conversion import convert_gafrg
+from perfrdiff_hf.conversion.models import convert_gafrg
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
 
 

@@ -4,7 +4,7 @@
 |---|---|
 | `audio` | sound to audio features |
 | `layout`, `clips` | where the files of a folder in the REACT2024 layout lie, and how one clip's files are read |
-| `check` | what is wrong with a folder: `python -m perfrdiff_hf.data.check FOLDER` |
+| `check` | what is wrong with a folder: `python -m perfrdiff_hf.data.react2024.check FOLDER` |
 | `react2024` | a folder as a `datasets.Dataset`, its features computed once |
 | `arrays`, `windows` | the dataset as memory-mapped arrays, and training examples cut from them |
 | `appropriateness` | which recorded reactions are appropriate to which speaker clip: the official matrices |
@@ -28,16 +28,16 @@ Lay them out as REACT2024 does. Names are yours; the two people of a clip must c
 
 Clips may have any length of at least two windows, and differ in length. Without sound or coefficients, say so:
 
-    from perfrdiff_hf.data.appropriateness import load_appropriateness
-    from perfrdiff_hf.data.arrays import ClipArrays
-    from perfrdiff_hf.data.react2024 import load_react2024
-    from perfrdiff_hf.data.windows import ReactionWindows
+    from .react2024.appropriateness import load_appropriateness
+    from .arrays import ClipArrays
+    from .react2024.dataset import load_react2024
+    from .windows import ReactionWindows
 
     dataset = load_react2024("my_dyads", "train", streams=("emotion",))
     arrays = ClipArrays.from_dataset(dataset)
     windows = ReactionWindows(arrays, load_appropriateness("my_dyads", "train"), window_size=25)
 
-An appropriateness matrix, if there is none, comes from `python -m perfrdiff_hf.data.similarity my_dyads`, or is yours
-to write as `neighbour_emotion_train.npy`: a row and a column for each row of the dataset. Clip "1" of a session is its
-listeners' history in the personal task, so give every session at least two clips.
+An appropriateness matrix, if there is none, comes from `python -m perfrdiff_hf.evaluation.similarity my_dyads`, or
+is yours to write as `neighbour_emotion_train.npy`: a row and a column for each row of the dataset. Clip "1" of a
+session is its listeners' history in the personal task, so give every session at least two clips.
 """

@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 from datasets import Dataset
 
-from .layout import STREAMS
+from .react2024.layout import STREAMS
 
 
 class ClipArrays:

@@ -3,7 +3,7 @@
 For those who may share their data (REACT2024 itself may not be passed on):
 
 ```python
-from perfrdiff_hf.data.sharing import write_shareable
+from .sharing import write_shareable
 
 splits = {split: load_react2024("my_dyads", split) for split in ("train", "val", "test")}
 write_shareable(splits, "to_share", name="My dyads")
@@ -23,7 +23,7 @@ from datasets import Dataset
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..behaviour import FRAME_RATE
-from .layout import STREAMS
+from .react2024.layout import STREAMS
 
 
 SHARD_ROWS = 500

@@ -6,14 +6,12 @@ into one table. Inputs are NumPy arrays or torch tensors on any device. Predicti
 float64 have FRCorr and FRdist computed there; the other metrics are always computed on the CPU.
 """
 
-from perfrdiff_hf.metrics.appropriateness import frcorr, frcorr_per_clip, frdist, frdist_per_clip
-from perfrdiff_hf.metrics.diversity import frdiv, frdiv_per_clip, frdvs, frdvs_per_clip, frvar, frvar_per_clip
-from perfrdiff_hf.metrics.reaction_metrics import ReactionMetrics, Scores
-from perfrdiff_hf.metrics.realism import FeatureStatistics, frrea, frrea_motion, load_frame_features, motion_features
-from perfrdiff_hf.metrics.reference_rows import reference_rows
-from perfrdiff_hf.metrics.report import ReactionReport, compare
-from perfrdiff_hf.metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
-from perfrdiff_hf.metrics.synchrony import frsyn, frsyn_per_clip
+from .diversity import frdiv, frdiv_per_clip, frdvs, frdvs_per_clip, frvar, frvar_per_clip
+from .frcorr_frdist import frcorr, frcorr_per_clip, frdist, frdist_per_clip
+from .reaction_metrics import ReactionMetrics, Scores
+from .realism import FeatureStatistics, frrea, frrea_motion, load_frame_features, motion_features
+from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
+from .synchrony import frsyn, frsyn_per_clip
 
 
 __all__ = [
@@ -21,10 +19,8 @@ __all__ = [
     "Interval",
     "PairedTest",
     "ReactionMetrics",
-    "ReactionReport",
     "Scores",
     "bootstrap_interval",
-    "compare",
     "frcorr",
     "frcorr_per_clip",
     "frdist",
@@ -42,5 +38,4 @@ __all__ = [
     "load_frame_features",
     "motion_features",
     "paired_test",
-    "reference_rows",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from perfrdiff_hf.metrics.inputs import as_predictions
+from .inputs import as_predictions
 
 
 # Up to this many rows, torch.cdist takes differences; beyond it, inner products, which cancel badly in float32.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perfrdiff_hf.behaviour import ACTION_UNITS, EXPRESSIONS, VALENCE_AROUSAL
+from ..behaviour import ACTION_UNITS, EXPRESSIONS, VALENCE_AROUSAL
 
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The three kinds of emotion channels: figures are broken down by them, and FRdist weighs them differently.
 CHANNEL_GROUPS = {"action units": ACTION_UNITS, "valence arousal": VALENCE_AROUSAL, "expressions": EXPRESSIONS}
+# What the three channel groups weigh. Officially valence and arousal are not divided by their number.
+GROUP_WEIGHTS = {"action units": 1 / 15, "valence arousal": 1.0, "expressions": 1 / 8}
 
 
 # Torch devices that metrics are not computed on: the CPU has a faster way, Apple's lacks float64.

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perfrdiff_hf.behaviour import FRAME_RATE
-from perfrdiff_hf.metrics.appropriateness import channel_moments, search_concordance, search_distance
-from perfrdiff_hf.metrics.diversity import (
+from ..behaviour import FRAME_RATE
+from .diversity import (
     distinction_per_channel,
     diversity_per_channel,
     frdiv_per_clip,
     variance_per_channel,
 )
-from perfrdiff_hf.metrics.inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
-from perfrdiff_hf.metrics.realism import frechet_of_motion, motion_features
-from perfrdiff_hf.metrics.running import FeatureSums, Moments
-from perfrdiff_hf.metrics.synchrony import best_offsets, lag_per_clip
+from .frcorr_frdist import channel_moments, search_concordance, search_distance
+from .inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
+from .realism import frechet_of_motion, motion_features
+from .sums import FeatureSums, Moments
+from .synchrony import best_offsets, lag_per_clip
 
 
 if TYPE_CHECKING:

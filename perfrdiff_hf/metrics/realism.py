@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from perfrdiff_hf.behaviour import WINDOW_SIZE
+from ..behaviour import WINDOW_SIZE
 
 
 @dataclass(frozen=True)

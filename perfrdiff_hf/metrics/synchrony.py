@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from perfrdiff_hf.behaviour import FRAME_RATE
-from perfrdiff_hf.metrics.inputs import as_clips, as_predictions
+from ..behaviour import FRAME_RATE
+from .inputs import as_clips, as_predictions
 
 
 # Lags of just under two seconds either way.

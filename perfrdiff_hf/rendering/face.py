@@ -2,7 +2,7 @@
 
 The head is an ellipsoid whose features are curves on its surface, so that they turn, foreshorten and vanish behind the
 head with yaw, pitch and roll. A face at `MEAN_FACE` looks straight ahead with a neutral expression; expressions are
-drawn by how far the blendshapes lie from it (`perfrdiff_hf.data.face_rules`). The picture is not mirrored: the
+drawn by how far the blendshapes lie from it (`perfrdiff_hf.faces.rules`). The picture is not mirrored: the
 person's left is on the right.
 """
 
@@ -21,7 +21,7 @@ from ..behaviour import (
     VALENCE_AROUSAL,
     check_stream,
 )
-from ..data.face_rules import ARKIT_ONSET, react_activation
+from ..faces.rules import ARKIT_ONSET, react_activation
 from .pen import GROUND_RADIUS, HEAD_CENTRE, Colour, Image, Pen, arc, ellipse, mixed
 
 

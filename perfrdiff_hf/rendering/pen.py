@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..behaviour import MEAN_FACE, ROTATION
-from .requirements import require_rendering
+from ..extras import require
 
 
-require_rendering()
+require("rendering", "Pictures and videos")
 from PIL import Image, ImageDraw  # noqa: E402
 
 

@@ -8,13 +8,13 @@ from typing import Union
 import numpy as np
 
 from ..behaviour import ACTION_UNIT_NAMES, FRAME_RATE, VALENCE_AROUSAL
+from ..extras import require
+from ..files import file_beside
 from .face import draw_face
-from .files import written_beside
 from .people import Person, Scene
-from .requirements import require_rendering
 
 
-require_rendering()
+require("rendering", "Pictures and videos")
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.cm import ScalarMappable  # noqa: E402
 from matplotlib.colors import LinearSegmentedColormap, Normalize  # noqa: E402
@@ -74,7 +74,7 @@ def draw_strips(scene: Scene) -> Figure:
 
 def save_figure(figure: Figure, path: Union[str, Path]) -> None:
     """Writes a figure beside its place and moves it there; the suffix tells the format (png, svg, pdf)."""
-    with written_beside(path) as beside:
+    with file_beside(path) as beside:
         figure.savefig(beside)
 
 

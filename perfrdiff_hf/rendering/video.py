@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from ..behaviour import FRAME_RATE
+from ..extras import require
+from ..files import file_beside
 from .face import draw_face
-from .files import written_beside
 from .people import Scene
-from .requirements import require_rendering
 
 
-require_rendering()
+require("rendering", "Pictures and videos")
 import av  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
@@ -67,7 +67,7 @@ def write_video(
         raise ValueError(f"The video's path must end in .mp4; given: {path}.")
     layout = _lay_out(scene, size)
     backdrops = _draw_backdrops(scene, layout)
-    with written_beside(path) as beside, av.open(str(beside), "w", format="mp4") as container:
+    with file_beside(path) as beside, av.open(str(beside), "w", format="mp4") as container:
         video = _video_stream(container, layout)
         sound = None if scene.sound is None else container.add_stream("aac", rate=48000, layout="stereo")
         for frame in range(scene.num_frames):

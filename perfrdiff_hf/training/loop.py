@@ -25,7 +25,7 @@ from .checkpoints import CheckpointFolder, TrainingState
 from .config import RunConfig, StageConfig, TrainingConfig
 from .objectives import Objective
 from .optimisers import build_optimizer, learning_rate, set_learning_rate
-from .stream import Draws, Examples, ExampleStream, KeyedExamples, mixed_seed
+from .order import Draws, Examples, ExampleStream, KeyedExamples, mixed_seed
 
 
 logger = logging.getLogger(__name__)

@@ -16,13 +16,13 @@ from accelerate.utils import DistributedType, ProjectConfiguration
 from diffusers import DDIMScheduler
 from torch import nn
 
+from ..data.corpus import Corpus
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
 from .config import STAGES, TrainingConfig
-from .corpus import Corpus
 from .loop import StageRun, total_steps
+from .order import ExampleStream, mixed_seed
 from .stages import COMPONENT_CLASSES, Stage, check_models, check_part, get_stages, load_parts
-from .stream import ExampleStream, mixed_seed
 from .validation import StageValidation
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.corpus import Corpus
 from ..data.windows import EmotionWindows, ReactionWindows, StyleClips
 from ..models.emotion_vae import EmotionVAEModel
 from ..models.gafrg import FRAME_CONDITIONS, GAFRGTransformer1DModel
 from ..models.pssl import PSSLConfig, PSSLModel
 from ..models.pwsg import PWSGConfig, PWSGModel
 from .config import STAGES, TrainingConfig
-from .corpus import Corpus
 from .objectives import (
     TRAINABLE_CONDITIONS,
     EmotionVAEObjective,
@@ -26,7 +26,7 @@ from .objectives import (
     PSSLObjective,
     PWSGObjective,
 )
-from .stream import DiffusionDraws, Draws, Examples, LatentDraws, NoDraws, join_clips, stack_examples
+from .order import DiffusionDraws, Draws, Examples, LatentDraws, NoDraws, join_clips, stack_examples
 
 
 Parts = Mapping[str, Any]

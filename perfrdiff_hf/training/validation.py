@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ..behaviour import Behaviour
 from ..data.arrays import ClipArrays
+from ..data.corpus import Corpus, SplitArrays
 from ..metrics import frcorr_per_clip, frdist_per_clip
 from ..pipelines.perfrdiff import PerFRDiffPipeline
 from .config import TrainingConfig
-from .corpus import Corpus, SplitArrays
 from .objectives import Objective
+from .order import Draws, KeyedExamples
 from .pictures import draw_reactions, draw_styles
 from .stages import Stage
-from .stream import Draws, KeyedExamples
 
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from perfrdiff_hf import conversion_folder
-from perfrdiff_hf.conversion import convert_gafrg, convert_pssl, convert_pwsg
-from perfrdiff_hf.conversion_folder import OfficialSettings, convert_checkpoint_folder
+from perfrdiff_hf.conversion import folder as conversion_folder
+from perfrdiff_hf.conversion.folder import OfficialSettings, convert_checkpoint_folder
+from perfrdiff_hf.conversion.models import convert_gafrg, convert_pssl, convert_pwsg
 from perfrdiff_hf.models.pwsg import PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from tests.official_modules import OfficialDenoiser, OfficialEmotionVAE, OfficialHypernetwork, OfficialStyleEncoder

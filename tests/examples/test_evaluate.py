@@ -13,8 +13,8 @@ import pytest
 
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import EMOTION_NAMES
-from perfrdiff_hf.data.synthetic import WorldSize, write_synthetic_world
 from perfrdiff_hf.metrics import frcorr, frdist
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
 SMALL = WorldSize(dyads=(1, 1, 1), clips=2, scripts=(1, 1, 1), sample_rate=8000, sound="ULAW")
@@ -165,7 +165,7 @@ def test_a_model_is_run_and_interrupted_runs_go_on(program, world, tiny_model, t
 
 def test_history_is_another_clip(program, world):
     from perfrdiff_hf.data.arrays import ClipArrays
-    from perfrdiff_hf.data.react2024 import load_react2024
+    from perfrdiff_hf.data.react2024.dataset import load_react2024
 
     arrays = ClipArrays.from_dataset(load_react2024(str(world), "test"))
     for row in range(len(arrays)):

@@ -13,8 +13,8 @@ import soundfile
 from examples.generate import main, read_speaker
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE
-from perfrdiff_hf.data.face_tracks import read_face_track
-from perfrdiff_hf.rendering.files import write_coefficients_npy, write_emotion_csv
+from perfrdiff_hf.faces.formats import write_coefficients_npy, write_emotion_csv
+from perfrdiff_hf.faces.tracks import read_face_track
 
 
 logging.disable(logging.WARNING)

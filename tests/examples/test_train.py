@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 import yaml
 
-from perfrdiff_hf.data.synthetic import WorldSize, write_synthetic_world
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
 ROOT = Path(__file__).resolve().parents[2]

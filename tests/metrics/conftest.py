@@ -1,4 +1,4 @@
-"""Small made-up behaviour, and the inputs and figures of the official metric code."""
+"""The inputs and figures of the official metric code."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ CASES = ("open_a_basic", "open_b_degenerate", *if_shared("open_c_long"))
 
 
 @dataclass(frozen=True)
-class Clips:
+class GoldenCase:
     predictions: np.ndarray
     targets: np.ndarray
     speaker: np.ndarray
     appropriate: np.ndarray
-
-
-@dataclass(frozen=True)
-class GoldenCase(Clips):
     figures: dict[str, Any]
 
     @property
@@ -38,16 +34,3 @@ def case(request: pytest.FixtureRequest) -> GoldenCase:
     figures = json.loads((folder / "golden.json").read_text())["cases"][request.param]["variants"]["react2024"]
     with np.load(folder / f"{request.param}.npz") as arrays:
         return GoldenCase(arrays["pred"], arrays["listener"], arrays["speaker"], arrays["neighbour"], figures)
-
-
-@pytest.fixture
-def clips() -> Clips:
-    """Six clips, three reactions, 70 frames: slow random movement; each clip's own target is appropriate."""
-    rng = np.random.default_rng(7)
-
-    def slow(*shape: int) -> np.ndarray:
-        steps = rng.standard_normal((*shape, 70, 25)).cumsum(axis=-2)
-        return (steps / np.abs(steps).max()).astype(np.float32)
-
-    appropriate = np.eye(6, dtype=bool) | (rng.random((6, 6)) < 0.4)
-    return Clips(slow(6, 3), slow(6), slow(6), appropriate)

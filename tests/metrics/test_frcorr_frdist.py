@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from perfrdiff_hf.metrics import frcorr, frcorr_per_clip, frdist, frdist_per_clip
-from perfrdiff_hf.metrics.appropriateness import most_concordant, nearest_in_time
+from perfrdiff_hf.metrics.frcorr_frdist import most_concordant, nearest_in_time
 
 
 @pytest.fixture(params=[frcorr, frdist], ids=lambda metric: metric.__name__)

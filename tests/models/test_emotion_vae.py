@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from perfrdiff_hf.conversion import convert_emotion_vae
+from perfrdiff_hf.conversion.models import convert_emotion_vae
 from perfrdiff_hf.models.emotion_vae import EmotionVAEModel
 
 

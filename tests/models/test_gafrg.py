@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from perfrdiff_hf.conversion import convert_gafrg
+from perfrdiff_hf.conversion.models import convert_gafrg
 from perfrdiff_hf.models.gafrg import CONDITION_KINDS, ConditionCache, GAFRGTransformer1DModel
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from perfrdiff_hf.conversion import convert_pssl
+from perfrdiff_hf.conversion.models import convert_pssl
 from perfrdiff_hf.models import pssl
 from perfrdiff_hf.models.pssl import PSSLConfig, PSSLModel, sinusoidal_positions
 

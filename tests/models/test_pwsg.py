@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from perfrdiff_hf.conversion import convert_gafrg, convert_pssl, convert_pwsg
+from perfrdiff_hf.conversion.models import convert_gafrg, convert_pssl, convert_pwsg
 from perfrdiff_hf.models.gafrg import GAFRGTransformer1DModel
 from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.models.weight_shifts import WeightShifts

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE, Behaviour
-from perfrdiff_hf.data.face_tracks import read_face_track
+from perfrdiff_hf.faces.formats import write_coefficients_npy, write_emotion_csv
+from perfrdiff_hf.faces.tracks import read_face_track
+from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.rendering.face import LISTENER, SPEAKER
-from perfrdiff_hf.rendering.files import write_coefficients_npy, write_emotion_csv, written_beside
 from perfrdiff_hf.rendering.people import Person, Scene, reaction_scene
 from perfrdiff_hf.rendering.strips import STRIP_ROWS, draw_strips, save_figure
 from perfrdiff_hf.rendering.video import video_frame, write_video
@@ -135,11 +136,11 @@ def test_files_are_react2024s(tmp_path: Path) -> None:
 def test_a_file_is_replaced_only_when_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="midway"), written_beside(path) as beside:
+    with pytest.raises(RuntimeError, match="midway"), file_beside(path) as beside:
         beside.write_text("half")
         raise RuntimeError("midway")
     assert path.read_text() == "old"
-    with written_beside(path) as beside:
+    with file_beside(path) as beside:
         beside.write_text("new")
     assert path.read_text() == "new"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from perfrdiff_hf.data.synthetic import WorldSize, write_synthetic_world
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
 STAGES = ("emotion_vae", "pssl", "gafrg", "pwsg")

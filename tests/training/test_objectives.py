@@ -16,7 +16,7 @@ from perfrdiff_hf.models.pssl import PSSLConfig, PSSLModel
 from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
 from perfrdiff_hf.training.objectives import EmotionVAEObjective, GAFRGObjective, PSSLObjective, PWSGObjective
-from perfrdiff_hf.training.stream import DiffusionDraws
+from perfrdiff_hf.training.order import DiffusionDraws
 
 
 WINDOW = 10

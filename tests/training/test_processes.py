@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from perfrdiff_hf.training.stream import ExampleStream, mixed_seed
+from perfrdiff_hf.training.order import ExampleStream, mixed_seed
 
 
 @pytest.mark.parametrize("stage", ["emotion_vae", "pssl", "gafrg", "pwsg"])

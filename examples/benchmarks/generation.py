@@ -1,0 +1,407 @@
+"""How fast reactions are generated, as one table of ratios in one run.
+
+    python examples/benchmarks/generation.py  # official sizes, random weights
+    python examples/benchmarks/generation.py --whole-clip  # also the whole job: ten reactions to 30 s at 50 steps
+    python examples/benchmarks/generation.py --hour  # also a stream of an hour: memory, and the same bits
+
+The plain path is what the official program does: keys and values of the speaker are computed again in every denoising
+step, and one reaction follows the other. Every other row shares them. Times are from the last frame of a speaker's
+window to the segment in hand. The floor is the counted multiply-adds at the speed of a large matrix product, measured
+in the same run; "x floor" compares processor times, which other programs on the machine disturb least.
+
+Cached against plain differs by rounding only: matrix products of other sizes add in another order. Where MKL is told
+to add in one order (`MKL_CBWR=AVX512,STRICT`, or `AVX2,STRICT`), the float32 difference with guidance is exactly zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+import numpy as np
+import torch
+import torch._inductor.config
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from measuring import Seconds, Speed, median, memory, peak_megabytes, product_speed, reset_peak, timed_once
+from torch import Tensor
+
+from perfrdiff_hf import (
+    EmotionVAEModel,
+    GAFRGTransformer1DModel,
+    PerFRDiffFeatureExtractor,
+    PerFRDiffPipeline,
+    PSSLConfig,
+    PSSLModel,
+    PWSGConfig,
+    PWSGModel,
+    WeightShifts,
+    serve,
+)
+from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
+from perfrdiff_hf.models.weight_shifts import FullShift
+from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
+from perfrdiff_hf.pipelines.streaming import ReactionStream
+
+
+WINDOW_SECONDS = WINDOW_SIZE / FRAME_RATE
+
+
+class PlainSampler(WindowSampler):
+    """The official way: no cache, and one reaction after the other."""
+
+    @torch.no_grad()
+    def sample(self, tokens: Tensor, latents: Tensor, held: Optional[Tensor] = None) -> Tensor:
+        """As `WindowSampler.sample`."""
+        halves = torch.cat([torch.zeros_like(tokens), tokens])
+        reactions = [self._sample_one(halves, latents[:, number]) for number in range(latents.shape[1])]
+        return torch.stack(reactions, dim=1)
+
+    def _sample_one(self, halves: Tensor, latents: Tensor) -> Tensor:
+        scheduler, options = self.scheduler, self._step_options()
+        scheduler.set_timesteps(self.settings.num_inference_steps)
+        for timestep in scheduler.timesteps:
+            both = self.denoiser(latents.repeat(2, 1, 1), timestep, halves, self.weight_shifts).sample
+            unconditional, conditional = both.chunk(2)
+            guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
+            latents = scheduler.step(guided, timestep, latents, **options).prev_sample
+        return latents.clamp(-1.0, 1.0)
+
+
+@dataclass
+class Row:
+    """One setting of the table."""
+
+    name: str
+    settings: SamplingSettings
+    listeners: int = 1
+    shifts: Optional[WeightShifts] = None
+    sampler: type[WindowSampler] = WindowSampler
+    scheduler: Any = DDIMScheduler
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=3, help="windows measured for each slow row")
+    parser.add_argument("--latency-windows", type=int, default=0, help="windows for p50 and p95 with one reaction")
+    parser.add_argument("--whole-clip", action="store_true", help="run the whole job of 15 windows as well")
+    parser.add_argument("--hour", action="store_true", help="run a stream of an hour as well, with two steps")
+    parser.add_argument("--steps", type=int, default=50)
+    options = parser.parse_args()
+    pipe = official_pipeline()
+    print(
+        f"{torch.get_num_threads()} threads, {pipe.denoiser.num_parameters() / 1e6:.1f} M parameters in the denoiser\n"
+    )
+    print_differences(pipe)
+    table(pipe, options.steps, options.windows)
+    faster_arithmetic_table(pipe, options.steps, options.windows)
+    personal_table(pipe, options.steps, options.windows)
+    served_table(pipe, options.windows)
+    print_personalising(pipe)
+    if options.latency_windows:
+        latency_table(pipe, options.latency_windows)
+    if options.whole_clip:
+        whole_clip(pipe)
+    if options.hour:
+        hour(pipe)
+
+
+def official_pipeline() -> PerFRDiffPipeline:
+    """The official sizes with random weights, and our low-rank PWSG with shifts that are not zero."""
+    torch.manual_seed(0)
+    denoiser = GAFRGTransformer1DModel().eval()
+    generator = PWSGModel(PWSGConfig(shift_type="low_rank")).eval()
+    for head in generator.heads:
+        torch.nn.init.normal_(head.core.weight, std=0.01)  # type: ignore[arg-type]
+    return PerFRDiffPipeline(
+        denoiser,
+        EmotionVAEModel().eval(),
+        DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG),
+        PerFRDiffFeatureExtractor(),
+        PSSLModel(PSSLConfig()).eval(),
+        generator,
+    )
+
+
+def table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
+    """The plain path against cached and batched ones, and fewer steps; one listener, generic."""
+    ten = SamplingSettings(num_reactions=10, num_inference_steps=steps)
+    one = replace(ten, num_reactions=1)
+    rows = [
+        Row("plain, ten reactions one by one", ten, sampler=PlainSampler),
+        Row("cached, ten at once", ten),
+        Row("plain, one reaction", one, sampler=PlainSampler),
+        Row("cached, one reaction", one),
+        *(Row(f"cached, ten at once, {n} steps", replace(ten, num_inference_steps=n)) for n in (20, 10, 5, 2)),
+        *(Row(f"cached, one reaction, {n} steps", replace(one, num_inference_steps=n)) for n in (20, 10, 5, 2)),
+        Row("cached, ten at once, guidance in the first half", replace(ten, guidance_interval=(0.0, 0.5))),
+        *(
+            Row(f"ten at once, 10 steps, {kind.__name__}", replace(ten, num_inference_steps=10), scheduler=kind)
+            for kind in (DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+        ),
+    ]
+    took, peaks, speed = in_turns(pipe, rows, windows)
+    print(f"large matrix product meanwhile: {speed.wall / 1e9:.0f} GFLOP/s\n")
+    print(f"| {steps} steps unless said | p50 s | p95 s | real-time factor | x plain | floor s | x floor | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    plain: dict[int, float] = {}
+    for row, times, peak in zip(rows, took, peaks):
+        p50, p95 = np.percentile([each.wall for each in times], (50, 95))
+        processor = median(times).processor
+        reactions = row.settings.num_reactions
+        plain.setdefault(reactions, processor)
+        operations = window_operations(pipe.denoiser, row.settings)
+        print(
+            f"| {row.name} | {p50:.3f} | {p95:.3f} | {p50 / WINDOW_SECONDS:.2f} | {plain[reactions] / processor:.2f} "
+            f"| {operations / speed.wall:.3f} | {processor * speed.processor / operations:.2f} | {peak:.0f} |",
+            flush=True,
+        )
+
+
+def in_turns(
+    pipe: PerFRDiffPipeline, rows: Sequence[Row], windows: int
+) -> tuple[list[list[Seconds]], list[float], Speed]:
+    """Times and peak memory of each row, and the speed of a large matrix product meanwhile.
+
+    One window of each row, then the next of each: whatever else the machine does falls on all rows alike.
+    """
+    took: list[list[Seconds]] = [[] for _ in rows]
+    peaks = [0.0 for _ in rows]
+    speeds = []
+    for _ in range(windows):
+        speeds.append(product_speed())
+        for number, row in enumerate(rows):
+            reset_peak()
+            took[number] += window_times(pipe, row, 1)
+            peaks[number] = max(peaks[number], peak_megabytes())
+    return took, peaks, Speed(*np.median(speeds, axis=0).tolist())
+
+
+def faster_arithmetic_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
+    """Compiled, and in bfloat16, against float32 as it is; what that changes in the denoiser's output."""
+    print(f"\n| {steps} steps | ten reactions, s | x float32 | one reaction, s | x float32 | difference of one call |")
+    print("|---|---|---|---|---|---|")
+    rows = [Row("", SamplingSettings(num_reactions=count, num_inference_steps=steps)) for count in (10, 1)]
+    first: list[float] = []
+    for name in ("float32", "float32, compiled", "bfloat16", "bfloat16, compiled"):
+        denoiser: Any = copy.deepcopy(pipe.denoiser)
+        if "bfloat16" in name:
+            denoiser.to(torch.bfloat16)
+        if "compiled" in name:
+            torch._inductor.config.freezing = True  # weights are packed once for the matrix products to come
+            denoiser.compile(dynamic=False)
+        changed = PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser})
+        times = [median(window_times(changed, row, windows)).wall for row in rows]
+        first = first or times
+        difference = (one_call(denoiser).float() - one_call(pipe.denoiser)).abs().max()
+        columns = [f"{seconds:.3f} | {plain / seconds:.2f}" for seconds, plain in zip(times, first)]
+        print(f"| {name} | {' | '.join(columns)} | {difference:.1e} |", flush=True)
+
+
+def personal_table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
+    """Several listeners in one batch against the generic model at the same batch."""
+    print(f"\n| one reaction each, {steps} steps | s per window | x generic | shifts MB | peak MB |")
+    print("|---|---|---|---|---|")
+    settings = SamplingSettings(num_reactions=1, num_inference_steps=steps)
+    for listeners in (1, 8, 32):
+        shifts = pipe.personalise(histories(listeners))
+        rows = [Row("generic", settings, listeners), Row("low-rank shifts", settings, listeners, shifts)]
+        if listeners == 8:
+            rows.append(Row("full shifts", settings, listeners, full_shifts(pipe, shifts)))
+        took, peaks, _ = in_turns(pipe, rows, windows)
+        generic = median(took[0]).processor
+        for row, times, peak in zip(rows, took, peaks):
+            print(
+                f"| {listeners} listeners, {row.name} | {median(times).wall:.3f} "
+                f"| {median(times).processor / generic:.3f} | {megabytes(row.shifts):.1f} | {peak:.0f} |",
+                flush=True,
+            )
+
+
+def served_table(pipe: PerFRDiffPipeline, windows: int) -> None:
+    """Streams at different points of their sessions, each with its own listener: one batch against one by one."""
+    listeners, frames = 8, WINDOW_SIZE
+    shifts = pipe.personalise(histories(listeners))
+    options: dict[str, Any] = {"num_reactions": 1, "num_inference_steps": 10}
+    streams = [pipe.stream(weight_shifts=shifts.listener(row), **options) for row in range(listeners)]
+    for row, stream in enumerate(streams):
+        stream.push(**behaviour(1, 1 + 6 * row))  # each is six frames ahead of the one before
+    together, apart = [], []
+    for _ in range(windows):
+        for stream in streams:
+            stream.hear(**behaviour(1, frames))
+        together.append(timed_once(lambda: serve(streams)))
+        for stream in streams:
+            stream.hear(**behaviour(1, frames))
+        apart.append(timed_once(lambda: [list(stream.segments()) for stream in streams]))
+    print(
+        f"\n{listeners} streams of different phase, one reaction, 10 steps: {median(together).wall:.3f} s as one "
+        f"batch, {median(apart).wall:.3f} s one after the other ({median(apart).wall / median(together).wall:.2f} x)"
+    )
+
+
+def latency_table(pipe: PerFRDiffPipeline, windows: int) -> None:
+    """From the last frame of a window to the segment in hand, one reaction."""
+    print(f"\n| one reaction, {windows} windows | p50 s | p95 s |\n|---|---|---|")
+    for steps in (50, 20, 10, 5, 2):
+        row = Row(f"{steps} steps", SamplingSettings(num_reactions=1, num_inference_steps=steps))
+        p50, p95 = np.percentile([took.wall for took in window_times(pipe, row, windows)], (50, 95))
+        print(f"| {row.name} | {p50:.3f} | {p95:.3f} |", flush=True)
+
+
+def print_personalising(pipe: PerFRDiffPipeline) -> None:
+    """Seconds from 30 s of history to weight shifts."""
+    took = median([timed_once(lambda: pipe.personalise(histories(1))) for _ in range(6)])
+    print(f"\npersonalising one listener from 30 s of history: {took.wall:.3f} s")
+
+
+def whole_clip(pipe: PerFRDiffPipeline) -> None:
+    """Ten reactions to a 30 s clip with 50 steps and guidance."""
+    settings = SamplingSettings(num_reactions=10, num_inference_steps=50)
+    speaker = behaviour(1, 750)
+    pipe.set_progress_bar_config(disable=True)
+    before = product_speed()
+    reset_peak()
+    took = timed_once(
+        lambda: pipe(speaker["audio"], speaker["emotion"], speaker["coefficients"], num_inference_steps=50)
+    )
+    peak, after = peak_megabytes(), product_speed()
+    speed = Speed((before.wall + after.wall) / 2, (before.processor + after.processor) / 2)
+    operations = 15 * window_operations(pipe.denoiser, settings)
+    print(
+        f"\nten reactions to a 30 s clip, 50 steps, guidance: {took.wall:.0f} s, {took.processor:.0f} s of processor "
+        f"time; floor {operations / speed.wall:.0f} s at {speed.wall / 1e9:.0f} GFLOP/s; "
+        f"{took.processor * speed.processor / operations:.2f} x floor; peak {peak:.0f} MB",
+        flush=True,
+    )
+
+
+def hour(pipe: PerFRDiffPipeline) -> None:
+    """A stream of an hour in chunks of random length: memory every ten minutes, and the full-clip call's bits."""
+    frames, random = int(3600 * FRAME_RATE), np.random.default_rng(2)
+    speaker = behaviour(1, frames)
+    options: dict[str, Any] = {"num_reactions": 1, "num_inference_steps": 2}
+    stream = pipe.stream(generator=torch.Generator().manual_seed(0), **options)
+    reactions = np.empty((frames + WINDOW_SIZE, 25), dtype=np.float32)
+    start, next_report = 0, frames // 6
+    while start < frames:
+        stop = min(frames, start + int(random.integers(1, 100)))
+        for segment in stream.push(**{name: values[:, start:stop] for name, values in speaker.items()}):
+            new = segment.reactions[0, 0].numpy()
+            reactions[segment.start : segment.start + len(new)] = new
+        start = stop
+        if start >= next_report:
+            print(f"after {start / FRAME_RATE / 60:.0f} minutes: {memory('VmRSS'):.0f} MB", flush=True)
+            next_report += frames // 6
+    pipe.set_progress_bar_config(disable=True)
+    whole = pipe(
+        speaker["audio"],
+        speaker["emotion"],
+        speaker["coefficients"],
+        generator=torch.Generator().manual_seed(0),
+        output_type="np",
+        **options,
+    ).reactions[0, 0]
+    same = np.array_equal(whole, reactions[:frames])
+    print(f"an hour in random chunks {'equals' if same else 'DIFFERS FROM'} the full-clip call to the last bit")
+
+
+@torch.no_grad()
+def one_call(denoiser: GAFRGTransformer1DModel, rows: int = 10) -> Tensor:
+    """One call of the denoiser on made-up input."""
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.randn(1, 2 * WINDOW_SIZE + 1, denoiser.config.hidden_size, generator=random).to(denoiser.dtype)
+    noisy = torch.randn(rows, WINDOW_SIZE, denoiser.config.in_channels, generator=random).to(denoiser.dtype)
+    return denoiser(noisy, 500, denoiser.cache_condition(tokens)).sample
+
+
+def print_differences(pipe: PerFRDiffPipeline) -> None:
+    """Cached and batched against plain with the same seed: largest differences, as far as rounding lets them agree."""
+    for name, dtype, steps in (("float32", torch.float32, 50), ("float64", torch.float64, 10)):
+        models = {part: copy.deepcopy(pipe.components[part]).to(dtype) for part in ("denoiser", "emotion_vae")}
+        changed = PerFRDiffPipeline(**{**pipe.components, **models})
+        for scale in (1.0, 7.5):
+            outputs = []
+            for sampler in (PlainSampler, WindowSampler):
+                settings = SamplingSettings(10, steps, scale, generator=torch.Generator().manual_seed(0))
+                stream = open_stream(changed, Row("", settings, sampler=sampler))
+                stream.hear(**behaviour(1, 1))
+                outputs.append(next(stream.segments()).reactions)
+            difference = (outputs[0] - outputs[1]).abs().max()
+            print(
+                f"cached against plain, ten reactions, {steps} steps, guidance scale {scale}, {name}: "
+                f"largest difference {difference:.1e}",
+                flush=True,
+            )
+    print()
+
+
+def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[Seconds]:
+    """Seconds for each of some windows, from the speaker's last frame to the segment."""
+    warm_up = replace(row, settings=replace(row.settings, num_inference_steps=1))
+    open_stream(pipe, warm_up).push(**behaviour(row.listeners, 1))
+    stream = open_stream(pipe, row)
+    chunk = behaviour(row.listeners, WINDOW_SIZE)
+    times = []
+    for _ in range(windows):
+        stream.hear(**chunk)
+        times.append(timed_once(lambda: next(stream.segments())))
+    return times
+
+
+def open_stream(pipe: PerFRDiffPipeline, row: Row) -> ReactionStream:
+    """A stream with the row's way of sampling."""
+    scheduler = row.scheduler.from_config(pipe.scheduler.config)
+    return ReactionStream(
+        pipe, row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts), batch_size=row.listeners
+    )
+
+
+def behaviour(batch: int, frames: int) -> dict[str, np.ndarray]:
+    """Made-up behaviour of some speakers."""
+    random = np.random.default_rng(0)
+    return {
+        "audio": random.standard_normal((batch, frames, 78)).astype(np.float32),
+        "emotion": random.uniform(0, 1, (batch, frames, 25)).astype(np.float32),
+        "coefficients": (MEAN_FACE + 0.1 * random.standard_normal((batch, frames, 58))).astype(np.float32),
+    }
+
+
+def histories(listeners: int) -> np.ndarray:
+    """Made-up histories of 30 s."""
+    return behaviour(listeners, 750)["coefficients"] + np.random.default_rng(1).normal(0, 0.1, (listeners, 1, 58))
+
+
+def full_shifts(pipe: PerFRDiffPipeline, shifts: WeightShifts) -> WeightShifts:
+    """The same shifts with every entry of every matrix written out."""
+    weights = dict(pipe.denoiser.named_parameters())
+    return WeightShifts({n: FullShift(s.weight_change(weights[f"{n}.weight"])) for n, s in shifts.items()})
+
+
+def window_operations(denoiser: GAFRGTransformer1DModel, settings: SamplingSettings) -> float:
+    """Floating-point operations (two for each multiply-add) that one window needs at least."""
+    config = denoiser.config
+    width, inner, frames = config.hidden_size, config.feed_forward_size, WINDOW_SIZE
+    memory = 2 * WINDOW_SIZE + 1  # audio and coefficients frame by frame, and the speaker's latent
+    per_frame = 4 * width * width + 2 * frames * width  # self-attention
+    per_frame += 2 * width * width + 2 * (memory + 1) * width  # cross-attention, keys and values at hand
+    per_frame += 2 * width * inner
+    per_pass = frames * (config.num_layers * per_frame + 2 * config.in_channels * width)
+    passes = sum(2 if settings.is_guided(step) else 1 for step in range(settings.num_inference_steps))
+    cached = config.num_layers * 2 * memory * width * width
+    return 2.0 * (settings.num_reactions * passes * per_pass + cached)
+
+
+def megabytes(shifts: Optional[WeightShifts]) -> float:
+    """Size of some listeners' shifts."""
+    if shifts is None:
+        return 0.0
+    values = [value for shift in shifts.values() for value in vars(shift).values()]
+    return sum(value.nbytes for value in values if isinstance(value, Tensor)) / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The checkpoints that the authors published, turned into the models of this package."""

@@ -1,0 +1,69 @@
+"""The recorded behaviour that training and validation draw from, read once and shared by the stages."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from ..behaviour import COEFFICIENT_CHANNELS, MEAN_FACE
+from .arrays import ClipArrays
+from .react2024.appropriateness import load_appropriateness
+from .react2024.dataset import load_react2024
+
+
+@dataclass(frozen=True)
+class SplitArrays:
+    """One split: its clips, and which reaction is appropriate to which clip.
+
+    Args:
+        arrays: one row for each ordered pair.
+        appropriate: `(rows, rows)` booleans.
+    """
+
+    arrays: ClipArrays
+    appropriate: np.ndarray
+
+
+class Corpus:
+    """A data folder in the REACT2024 layout.
+
+    Args:
+        data_dir: the folder.
+        cache_dir: where computed features are kept; None is the cache of `datasets`.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+
+    def __init__(self, data_dir: str | os.PathLike, cache_dir: Optional[str | os.PathLike] = None):
+        self.data_dir = Path(data_dir)
+        self.cache_dir = cache_dir
+        if not self.data_dir.is_dir():
+            raise FileNotFoundError(f"--data_dir: there is no folder {self.data_dir}.")
+        self._splits: dict[tuple[str, bool], SplitArrays] = {}
+
+    def split(self, name: str, personal: bool = False) -> SplitArrays:
+        """The arrays of a split; `personal` leaves out clip 1 and other listeners' reactions (PMAFRG)."""
+        key = (name, personal)
+        if key not in self._splits:
+            dataset = load_react2024(self.data_dir, name, personal=personal, cache_dir=self._cache())
+            appropriate = load_appropriateness(self.data_dir, name, personal=personal)
+            self._splits[key] = SplitArrays(ClipArrays.from_dataset(dataset), appropriate)
+        return self._splits[key]
+
+    def mean_face(self) -> np.ndarray:
+        """The mean face `(58,)` of the folder (`mean_face.npy`), or REACT's where the folder has none."""
+        path = self.data_dir / "mean_face.npy"
+        if not path.is_file():
+            return MEAN_FACE
+        mean_face = np.load(path, allow_pickle=False).astype(np.float32).reshape(-1)
+        if mean_face.shape != (COEFFICIENT_CHANNELS,):
+            raise ValueError(f"{path} must hold {COEFFICIENT_CHANNELS} values; it holds {mean_face.size}.")
+        return mean_face
+
+    def _cache(self) -> Optional[str]:
+        return None if self.cache_dir is None else os.fspath(self.cache_dir)

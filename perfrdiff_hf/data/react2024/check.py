@@ -1,0 +1,202 @@
+"""Checks a folder in the REACT2024 layout: `python -m perfrdiff_hf.data.react2024.check DATA_DIR`.
+
+Reads every file that the lists name, and the appropriateness matrices, and tells what is wrong in words that a person
+can act on. Exit code: 0 if all is well, 1 if there are problems, 2 if there is nothing to check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ...behaviour import FRAME_RATE
+from .appropriateness import FULL_MATRIX, load_appropriateness, read_matrix
+from .clips import BrokenFileError, Problem, duplicate, missing_files, read_clip, summary
+from .layout import SPLITS, STREAM_FOLDERS, STREAMS, Recording, check_streams, listeners, read_pairs
+
+
+class Finding(NamedTuple):
+    """What was found in one recording."""
+
+    problem: Optional[Problem]
+    num_frames: int
+    digests: dict[str, str]
+
+
+class Report(NamedTuple):
+    """Everything that is wrong in a folder, and what else is worth knowing about it."""
+
+    problems: list[Problem]
+    notes: list[str]
+
+
+def check_folder(
+    data_dir: str | os.PathLike,
+    streams: tuple[str, ...] = STREAMS,
+    frames: Optional[int] = None,
+    num_proc: int = 1,
+) -> Report:
+    """Checks the lists, all files that they name, and the matrices.
+
+    Args:
+        data_dir: a folder in the REACT2024 layout.
+        streams: the streams that it should have.
+        frames: how many frames every clip must have (REACT: 750); None: clips may be of any length.
+        num_proc: how many processes read files.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it holds none of the lists.
+        ValueError: if `streams` is wrong.
+    """
+    streams = check_streams(tuple(streams))
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder.")
+    splits = [split for split in SPLITS if (root / f"{split}.csv").is_file() or (root / split).is_dir()]
+    if not splits:
+        raise FileNotFoundError(f"{root} holds none of train.csv, val.csv and test.csv; nothing to check.")
+    problems: list[Problem] = []
+    notes = [f"{split}: neither {split}.csv nor {split}/ is there" for split in SPLITS if split not in splits]
+    seen: dict[tuple[str, str], Recording] = {}
+    named: dict[str, str] = {}
+    for split in splits:
+        try:
+            pairs = read_pairs(root, split)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(Problem("list", os.fspath(root / f"{split}.csv"), str(error)))
+            continue
+        rows = listeners(pairs)
+        problems += [
+            Problem("list", os.fspath(root / f"{split}.csv"), f"{row.path} is also in {named[row.path]}.csv")
+            for row in rows
+            if row.path in named
+        ]
+        named.update({row.path: split for row in rows})
+        missing = missing_files(root, split, rows, streams)
+        findings = _examine_all(root, split, pairs, _present(root, split, streams), num_proc)
+        problems += missing + _judge(rows, findings, frames, seen)
+        problems += _check_matrices(root, split, len(rows), notes)
+        notes.append(f"{split}: {len(pairs)} pairs, {len(rows)} recordings, {_lengths(findings)}")
+    return Report(problems, notes)
+
+
+def _present(root: Path, split: str, streams: tuple[str, ...]) -> tuple[str, ...]:
+    """The streams whose folder is there: one problem is enough for a stream that is absent as a whole."""
+    return tuple(stream for stream in streams if (root / split / STREAM_FOLDERS[stream]).is_dir())
+
+
+def _examine_all(
+    root: Path, split: str, pairs: list[tuple[Recording, Recording]], streams: tuple[str, ...], num_proc: int
+) -> list[Finding]:
+    if not set(streams) - {"audio"}:
+        return []
+    both_ways = list(zip(listeners(pairs), listeners([(second, first) for first, second in pairs])))
+    examine = partial(_examine, root, split, streams)
+    if num_proc <= 1:
+        return [examine(pair) for pair in tqdm(both_ways, desc=split)]
+    with ProcessPoolExecutor(num_proc) as pool:
+        return list(tqdm(pool.map(examine, both_ways, chunksize=16), desc=split, total=len(both_ways)))
+
+
+def _examine(root: Path, split: str, streams: tuple[str, ...], pair: tuple[Recording, Recording]) -> Finding:
+    try:
+        clip = read_clip(root, split, *pair, streams)
+    except BrokenFileError as error:
+        return Finding(error.problem, 0, {})
+    return Finding(None, clip.num_frames, clip.digests)
+
+
+def _judge(
+    rows: list[Recording], findings: list[Finding], frames: Optional[int], seen: dict[tuple[str, str], Recording]
+) -> list[Problem]:
+    problems = []
+    for row, finding in zip(rows, findings):
+        problem = finding.problem or duplicate(row, finding.digests, seen)
+        if problem is None and frames is not None and finding.num_frames != frames:
+            problem = Problem("wrong length", row.path, f"{finding.num_frames} frames, {frames} expected")
+        # What is missing is known already.
+        if problem is not None and problem.kind != "missing":
+            problems.append(problem)
+    return problems
+
+
+def _lengths(findings: list[Finding]) -> str:
+    counts = Counter(finding.num_frames for finding in findings if finding.problem is None)
+    if not counts:
+        return "none of them readable"
+    described = ", ".join(f"{number} of {frames} frames" for frames, number in counts.most_common(3))
+    others = sum(number for _, number in counts.most_common()[3:])
+    seconds = sum(frames * number for frames, number in counts.items()) / FRAME_RATE
+    return f"{described}{f', {others} of other lengths' * bool(others)}; {seconds / 3600:.2f} hours"
+
+
+def _check_matrices(root: Path, split: str, size: int, notes: list[str]) -> list[Problem]:
+    """The full matrix against index and list, and the cut ones, where they lie there, against the full one."""
+    cut_names = {
+        f"neighbour_emotion_{split}.npy": False,
+        f"person_specific_masked_neighbour_emotion_{split}.npy": True,
+    }
+    if not (root / FULL_MATRIX).is_file() and not any((root / name).is_file() for name in cut_names):
+        notes.append(f"{split}: no appropriateness matrix; perfrdiff_hf.evaluation.similarity computes one by rule")
+        return []
+    try:
+        matrix = load_appropriateness(root, split)
+    except (ValueError, FileNotFoundError) as error:
+        return [Problem("matrix", os.fspath(root / FULL_MATRIX), str(error))]
+    problems = []
+    if unheard := np.flatnonzero(~matrix.any(axis=1)).tolist():
+        detail = f"{len(unheard)} rows of {split} have no appropriate reaction, the first is row {unheard[0]}"
+        problems.append(Problem("matrix", os.fspath(root / FULL_MATRIX), detail))
+    if unlike := np.flatnonzero(~matrix.diagonal()).tolist():
+        detail = (
+            f"{len(unlike)} real reactions of {split} are not appropriate to their own clip, first row {unlike[0]}"
+        )
+        problems.append(Problem("matrix", os.fspath(root / FULL_MATRIX), detail))
+    for name, personal in cut_names.items():
+        if (root / name).is_file():
+            problems += _check_cut(root / name, load_appropriateness(root, split, personal))
+    return problems
+
+
+def _check_cut(path: Path, expected: np.ndarray) -> list[Problem]:
+    try:
+        given = read_matrix(path, len(expected), "one row and column for each row of its list")
+    except ValueError as error:
+        return [Problem("matrix", os.fspath(path), str(error))]
+    unequal = int((expected != (given == 1)).sum())
+    return [Problem("matrix", os.fspath(path), f"{unequal} entries differ from the full matrix")] if unequal else []
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.data.react2024.check", description=__doc__)
+    parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
+    parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS, help="the streams it should have")
+    parser.add_argument("--frames", type=int, help="frames that every clip must have (REACT: 750)")
+    parser.add_argument("--num-proc", type=int, default=os.cpu_count() or 1, help="processes that read files")
+    parser.add_argument("--shown", type=int, default=10, help="how many problems of each kind to name")
+    options = parser.parse_args(arguments)
+    try:
+        report = check_folder(options.data_dir, tuple(options.streams), options.frames, options.num_proc)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"Cannot check: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(report.notes))
+    if report.problems:
+        print(summary(report.problems, options.data_dir, options.shown))
+        return 1
+    print(f"No problems in {options.data_dir}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

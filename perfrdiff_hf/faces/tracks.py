@@ -1,0 +1,208 @@
+"""Face tracks of common tools -> `Behaviour` at 25 frames per second.
+
+| format | recognised by | time | lost rows |
+|---|---|---|---|
+| REACT2024 coefficients | an npy file, `(frames, 58)` or `(frames, 1, 58)` | 25 fps | none |
+| REACT2024 emotion csv | columns AU1 ... Contempt | 25 fps | blank rows |
+| Live Link Face csv | column Timecode | time code, 60 ticks a second | BlendShapeCount 0 |
+| LLV csv | columns fps_num, fps_den | frame, subframe | blank rows |
+| py-feat csv | columns AU01 ... | frame, at the video's rate | blank or NaN rows |
+| OpenFace 2 csv | columns AU01_r ..., success | timestamp, or frame at the video's rate | success 0 |
+
+Both streams are always returned: what a format lacks is derived by the rules of `face_rules`, and the report says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+
+from ..behaviour import FRAME_RATE, Behaviour
+from . import formats
+from .formats import RecordedTrack
+from .rules import binary_action_units
+from .table import Table
+
+
+# Longer gaps are not drawn out into one slow movement: the face stays, and moves on in the last half second.
+LONGEST_BRIDGE_SECONDS = 1.0
+RETURN_SECONDS = 0.5
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """What was found in a face track and what was made of it.
+
+    Args:
+        path: the file.
+        format: the name of its format.
+        rows: rows in the file.
+        row_rate: rows per second.
+        lost_rows: rows in which the tracker had lost the face.
+        longest_gap_seconds: the longest time between two rows that show the face, if rows were lost; else 0.
+        num_frames: frames at 25 fps.
+        recorded: which channels the file itself holds.
+        notes: what was assumed or derived.
+    """
+
+    path: Path
+    format: str
+    rows: int
+    row_rate: float
+    lost_rows: int
+    longest_gap_seconds: float
+    num_frames: int
+    recorded: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.path}: {self.format}, {self.rows} rows at {self.row_rate:.1f} a second -> {self.num_frames} "
+            f"frames ({self.num_frames / FRAME_RATE:.1f} s); recorded: {self.recorded}"
+        ]
+        if self.lost_rows:
+            lines.append(
+                f"{self.lost_rows} rows of lost tracking were bridged; the longest time without a face is "
+                f"{self.longest_gap_seconds:.2f} s"
+            )
+        return "\n  ".join([*lines, *self.notes])
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """A face track at 25 fps (`behaviour` holds emotion and coefficients) and how it came about."""
+
+    behaviour: Behaviour
+    report: TrackReport
+
+
+def read_face_track(path: Union[str, Path], *, fps: Optional[float] = None, calibrate: bool = True) -> FaceTrack:
+    """Reads a face track of any known format, bridges lost rows and resamples it to 25 fps.
+
+    Args:
+        path: a csv or npy file; its format is recognised by its content.
+        fps: the rate of the video that was tracked, for formats that only count frames (py-feat, OpenFace). If it is
+            None, OpenFace's timestamps are used where they make sense, and 25 is assumed elsewhere.
+        calibrate: whether blendshapes on Apple's scale are moved to REACT's (see `face_rules`). Models trained on
+            REACT need it; turn it off for a model that was trained on such tracks themselves.
+
+    Returns:
+        Emotion `(frames, 25)` with binary action units and coefficients `(frames, 58)`, mean face included, with a
+        report of what was bridged, derived and assumed.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the format is unknown; columns are missing; the file is empty, truncated, of the wrong shape or
+            on another scale; cells hold NaN; no row shows a face; times run backwards; or `fps` is given for a format
+            with a clock of its own.
+    """
+    path = Path(path)
+    if fps is not None and not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a positive number; it is {fps}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no face track at {path}.")
+    track = _recorded_track(path, fps, calibrate)
+    if not track.seen.any():
+        raise ValueError(f"{path}: tracking was lost in all {len(track.seen)} rows, so there is no face to use.")
+    times = track.times - track.times[0]
+    step = _typical_step(path, times)
+    num_frames = max(1, int((times[-1] + step) * FRAME_RATE + 1e-6))
+    behaviour = Behaviour(
+        emotion=binary_action_units(resample_track(times, track.seen, track.emotion, num_frames)),
+        coefficients=resample_track(times, track.seen, track.coefficients, num_frames),
+    )
+    report = TrackReport(
+        path=path,
+        format=track.format,
+        rows=len(times),
+        row_rate=1 / step,
+        lost_rows=int((~track.seen).sum()),
+        longest_gap_seconds=_longest_gap(times, track.seen, step),
+        num_frames=num_frames,
+        recorded=track.recorded,
+        notes=track.notes,
+    )
+    return FaceTrack(behaviour, report)
+
+
+def combine_tracks(emotion: FaceTrack, coefficients: FaceTrack) -> Behaviour:
+    """One person's emotion from one track and coefficients from another, as REACT2024 keeps them; the shorter counts.
+
+    Raises:
+        ValueError: if the lengths differ by more than a second, so that they can hardly be of the same recording.
+    """
+    frames = sorted((len(emotion.behaviour), len(coefficients.behaviour)))
+    if frames[1] - frames[0] > FRAME_RATE:
+        raise ValueError(
+            f"{emotion.report.path} has {len(emotion.behaviour)} frames and {coefficients.report.path} "
+            f"{len(coefficients.behaviour)}; two tracks of one recording may differ by {FRAME_RATE} at most."
+        )
+    return Behaviour(
+        emotion=emotion.behaviour[: frames[0]].emotion,
+        coefficients=coefficients.behaviour[: frames[0]].coefficients,
+    )
+
+
+def resample_track(times: np.ndarray, seen: np.ndarray, values: np.ndarray, num_frames: int) -> np.ndarray:
+    """Values at 25 fps by linear interpolation over true times, with lost rows bridged.
+
+    Before the first and after the last row that shows the face, that row is held. A gap of more than a second holds
+    the last face, and moves on to the next one within its last half second.
+
+    Args:
+        times: `(rows,)` seconds, rising, the first 0.
+        seen: `(rows,)` bool, at least one of them True.
+        values: `(rows, channels)`; rows that were not seen are ignored.
+        num_frames: frames to return; frame `k` stands at `k / 25` seconds.
+
+    Returns:
+        `(num_frames, channels)` float32.
+    """
+    known_times, known = times[seen], values[seen]
+    long = np.flatnonzero(np.diff(known_times) > LONGEST_BRIDGE_SECONDS)
+    known_times = np.insert(known_times, long + 1, known_times[long + 1] - RETURN_SECONDS)
+    known = np.insert(known, long + 1, known[long], axis=0)
+    at = np.arange(num_frames) / FRAME_RATE
+    return np.stack([np.interp(at, known_times, channel) for channel in known.T], axis=1).astype(np.float32)
+
+
+def _recorded_track(path: Path, fps: Optional[float], calibrate: bool) -> RecordedTrack:
+    with open(path, "rb") as file:
+        is_npy = file.read(len(_NPY_MAGIC)) == _NPY_MAGIC or path.suffix == ".npy"
+    table = None if is_npy else Table(path)
+    name = None if table is None else formats.recognise(table)
+    if fps is not None and name not in ("pyfeat", "openface"):
+        raise ValueError(f"fps was given, but {path} has a clock of its own; leave fps out.")
+    if table is None:
+        return formats.read_react_npy(path)
+    if name == "pyfeat":
+        return formats.read_pyfeat(table, calibrate, fps)
+    if name == "openface":
+        return formats.read_openface(table, fps)
+    if name == "live_link":
+        return formats.read_live_link(table, calibrate)
+    if name == "llv":
+        return formats.read_llv(table, calibrate)
+    return formats.read_react_csv(table)
+
+
+def _typical_step(path: Path, times: np.ndarray) -> float:
+    if len(times) == 1:
+        return 1 / FRAME_RATE
+    steps = np.diff(times)
+    if (steps <= 0).any():
+        raise ValueError(f"{path}: time does not move forward from row {int(np.argmax(steps <= 0)) + 1} to the next.")
+    return float(np.median(steps))
+
+
+def _longest_gap(times: np.ndarray, seen: np.ndarray, step: float) -> float:
+    """The longest time without a face, in seconds, counting from the row before to the row after."""
+    if seen.all():
+        return 0.0
+    known = np.concatenate([[-step], times[seen], [times[-1] + step]])
+    lost_between = np.diff(np.concatenate([[-1], np.flatnonzero(seen), [len(seen)]])) > 1
+    return float(np.diff(known)[lost_between].max())

@@ -1,0 +1,79 @@
+"""Files and folders that appear whole or not at all: written beside their place, flushed, then moved there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Union
+
+
+PathLike = Union[str, os.PathLike]
+
+
+@contextmanager
+def file_beside(path: PathLike) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if an error occurs.
+
+    It keeps the suffix, from which libraries tell the format, and its name is this process's own.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+    beside = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    try:
+        yield beside
+        _flush_to_disk(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_beside(path: PathLike) -> Iterator[Path]:
+    """A new folder beside `path` to fill; it takes the place of `path` at the end, and vanishes if an error occurs.
+
+    An earlier folder is moved aside first and removed last, so that at every moment one whole folder is there: under
+    its name or, if the process dies between the two moves, under the name that `previous_folder` gives.
+
+    The folders above are made if need be.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        for file in beside.rglob("*"):
+            if file.is_file():
+                _flush_to_disk(file)
+        _take_place(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def previous_folder(path: PathLike) -> Path:
+    """Where `folder_beside` keeps the earlier folder while the new one takes its place."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.previous")
+
+
+def _take_place(beside: Path, path: Path) -> None:
+    previous = previous_folder(path)
+    if path.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(path, previous)
+    os.replace(beside, path)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Wait until the file itself is on the disk, so that what was moved never holds less than it says."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""The exact search for the nearest appropriate reaction: on the processor and on an accelerator."""
