@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -106,7 +106,7 @@ def load_task(data_dir: str, split: str, task: str) -> Task:
     )
 
 
-def stacked(arrays: ClipArrays, frames: Optional[int] = None) -> np.ndarray:
+def stacked(arrays: ClipArrays, frames: int | None = None) -> np.ndarray:
     """All clips' emotion channels, `(clips, frames, 25)`, cut to the shortest clip, and to 750 frames at most."""
     frames = frames or min(int(arrays.num_frames.min()), CLIP_FRAMES)
     longest = int(arrays.num_frames.max())
@@ -216,7 +216,7 @@ def react(
     pipeline: Any,
     arrays: ClipArrays,
     rows: list[int],
-    history: Optional[list[np.ndarray]],
+    history: list[np.ndarray] | None,
     options: argparse.Namespace,
 ) -> np.ndarray:
     """A model's reactions to some clips, `(batch, reactions, frames, 25)`."""
@@ -226,7 +226,7 @@ def react(
     output = pipeline(
         speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
         speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-        speaker_3dmm=np.stack([arrays.coefficients(row) for row in speakers]),
+        speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
         listener_history=history,
         num_reactions=options.num_reactions,
         num_inference_steps=options.num_inference_steps,

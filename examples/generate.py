@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ class Speaker:
     """What the speaker says and shows; `sound` is the waveform `(samples, channels)` and its rate, for the video."""
 
     behaviour: Behaviour
-    sound: Optional[tuple[np.ndarray, int]]
+    sound: tuple[np.ndarray, int] | None
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -74,7 +73,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def read_face(paths: Sequence[str], fps: Optional[float]) -> Behaviour:
+def read_face(paths: Sequence[str], fps: float | None) -> Behaviour:
     """One person's face from one track, or from REACT2024's csv (emotion) and npy (coefficients) together."""
     tracks = [read_face_track(path, fps=fps) for path in paths]
     for track in tracks:
@@ -89,7 +88,7 @@ def read_face(paths: Sequence[str], fps: Optional[float]) -> Behaviour:
     return combine_tracks(by_content["emotion"], by_content["coefficients"])
 
 
-def read_speaker(audio: Optional[str], face: Optional[Sequence[str]], fps: Optional[float]) -> Speaker:
+def read_speaker(audio: str | None, face: Sequence[str] | None, fps: float | None) -> Speaker:
     """The speaker's streams over the same frames: as many as the longer of sound and face has."""
     sound = read_audio(audio) if audio else None
     seen = read_face(face, fps) if face else None
@@ -119,14 +118,14 @@ def _held(values: np.ndarray, frames: int) -> np.ndarray:
 
 
 def generate(
-    pipeline: PerFRDiffPipeline, speaker: Speaker, history: Optional[Behaviour], options: argparse.Namespace
+    pipeline: PerFRDiffPipeline, speaker: Speaker, history: Behaviour | None, options: argparse.Namespace
 ) -> list[Behaviour]:
     """Reactions as behaviour with emotion and coefficients."""
     batched = {name: values[None] for name, values in speaker.behaviour.streams.items()}
     output = pipeline(
         speaker_audio=batched.get("audio"),
         speaker_emotion=batched.get("emotion"),
-        speaker_3dmm=batched.get("coefficients"),
+        speaker_coefficients=batched.get("coefficients"),
         listener_history=None if history is None else [history.coefficients],
         num_reactions=options.num_reactions,
         num_inference_steps=options.num_inference_steps,

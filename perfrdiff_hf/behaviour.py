@@ -15,7 +15,6 @@ Outside the models, coefficients are always as recorded: the mean face is *not* 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -112,9 +111,9 @@ class Behaviour:
         TypeError: if a stream is not numeric.
     """
 
-    audio: Optional[np.ndarray] = None
-    emotion: Optional[np.ndarray] = None
-    coefficients: Optional[np.ndarray] = None
+    audio: np.ndarray | None = None
+    emotion: np.ndarray | None = None
+    coefficients: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.streams:

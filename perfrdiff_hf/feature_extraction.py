@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
 
     def __init__(
         self,
-        mean_face: Optional[Sequence[float]] = None,
+        mean_face: Sequence[float] | None = None,
         window_size: int = WINDOW_SIZE,
         frame_rate: int = FRAME_RATE,
         **kwargs: Any,
@@ -61,12 +61,12 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
 
     def __call__(
         self,
-        waveform: Optional[np.ndarray] = None,
-        sampling_rate: Optional[int] = None,
-        emotion: Optional[np.ndarray] = None,
-        coefficients: Optional[np.ndarray] = None,
-        num_frames: Optional[int] = None,
-        return_tensors: Optional[str] = None,
+        waveform: np.ndarray | None = None,
+        sampling_rate: int | None = None,
+        emotion: np.ndarray | None = None,
+        coefficients: np.ndarray | None = None,
+        num_frames: int | None = None,
+        return_tensors: str | None = None,
     ) -> BatchFeature:
         """Turn one person's recording into the streams that the pipeline takes.
 
@@ -79,8 +79,8 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
             return_tensors: `"pt"` or `"np"`; by default NumPy arrays.
 
         Returns:
-            A `BatchFeature` with `speaker_audio`, `speaker_emotion` and `speaker_3dmm`, those that were given, each
-            `(1, frames, width)`: `pipe(**features)` takes it as it is.
+            A `BatchFeature` with `speaker_audio`, `speaker_emotion` and `speaker_coefficients`, those that were given,
+            each `(1, frames, width)`: `pipe(**features)` takes it as it is.
 
         Raises:
             ValueError: if the sampling rate is missing, or the streams do not fit (see `Behaviour`).
@@ -94,6 +94,6 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
                 num_frames = len(face) if face is not None else len(waveform) * self.frame_rate // sampling_rate
             audio = mfcc_features(waveform, sampling_rate, num_frames)
         streams = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients).streams
-        names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
+        names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_coefficients"}
         features = {names[stream]: values[None] for stream, values in streams.items()}
         return BatchFeature(features, tensor_type=return_tensors)

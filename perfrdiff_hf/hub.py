@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 from huggingface_hub import HfApi, ModelCard, ModelCardData
@@ -144,7 +144,7 @@ def facts_of_component(folder: Path, name: str, repo_id: str) -> CardFacts:
     return CardFacts(name, repo_id, _public(config), count_parameters(folder), reports, figures)
 
 
-def facts_of_pipeline(output_dir: Path, repo_id: str, figures: Optional[list[Figure]] = None) -> CardFacts:
+def facts_of_pipeline(output_dir: Path, repo_id: str, figures: list[Figure] | None = None) -> CardFacts:
     """The facts of a pipeline in a training run's output folder.
 
     Args:
@@ -161,7 +161,7 @@ def facts_of_pipeline(output_dir: Path, repo_id: str, figures: Optional[list[Fig
     return CardFacts("pipeline", repo_id, configs, parameters, reports, figures)
 
 
-def read_report(folder: Path) -> Optional[dict[str, Any]]:
+def read_report(folder: Path) -> dict[str, Any] | None:
     """What training wrote of a model, or None where it was made in another way."""
     path = folder / REPORT_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -182,7 +182,7 @@ def count_parameters(folder: Path) -> int:
     return total
 
 
-def push_folder(folder: Path, facts: CardFacts, private: bool = False, api: Optional[HfApi] = None) -> str:
+def push_folder(folder: Path, facts: CardFacts, private: bool = False, api: HfApi | None = None) -> str:
     """Upload a folder with its card in one commit: the repository shows all of it, or what it showed before.
 
     Args:

@@ -8,7 +8,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 
@@ -18,7 +18,7 @@ class Repository:
 
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=lambda: [(sha(b"empty"), {})])
 
-    def at(self, revision: str) -> Optional[tuple[str, dict[str, bytes]]]:
+    def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
         if revision == "main":
             return self.commits[-1]
         return next((commit for commit in self.commits if commit[0] == revision), None)
@@ -33,7 +33,7 @@ class LoopbackHub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}
-        self.break_after_bytes: Optional[int] = None
+        self.break_after_bytes: int | None = None
         self.requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, values: Any, kind: str = "application/json") -> None:
         self._send(200, json.dumps(values).encode(), kind, {})
 
-    def _missing(self, code: str, headers: Optional[dict[str, str]] = None) -> None:
+    def _missing(self, code: str, headers: dict[str, str] | None = None) -> None:
         self._send(
             404, json.dumps({"error": code}).encode(), "application/json", {"X-Error-Code": code, **(headers or {})}
         )

@@ -19,7 +19,7 @@ import argparse
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
 from perfrdiff_hf.models.weight_shifts import FullShift
 from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
 from perfrdiff_hf.pipelines.streaming import ReactionStream
+from perfrdiff_hf.pipelines.windows import DenoisingReactor
 
 
 WINDOW_SECONDS = WINDOW_SIZE / FRAME_RATE
@@ -53,7 +54,7 @@ class PlainSampler(WindowSampler):
     """The official way: no cache, and one reaction after the other."""
 
     @torch.no_grad()
-    def sample(self, tokens: Tensor, latents: Tensor, held: Optional[Tensor] = None) -> Tensor:
+    def sample(self, tokens: Tensor, latents: Tensor, held: Tensor | None = None) -> Tensor:
         """As `WindowSampler.sample`."""
         halves = torch.cat([torch.zeros_like(tokens), tokens])
         reactions = [self._sample_one(halves, latents[:, number]) for number in range(latents.shape[1])]
@@ -77,7 +78,7 @@ class Row:
     name: str
     settings: SamplingSettings
     listeners: int = 1
-    shifts: Optional[WeightShifts] = None
+    shifts: WeightShifts | None = None
     sampler: type[WindowSampler] = WindowSampler
     scheduler: Any = DDIMScheduler
 
@@ -355,9 +356,9 @@ def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[Second
 def open_stream(pipe: PerFRDiffPipeline, row: Row) -> ReactionStream:
     """A stream with the row's way of sampling."""
     scheduler = row.scheduler.from_config(pipe.scheduler.config)
-    return ReactionStream(
-        pipe, row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts), batch_size=row.listeners
-    )
+    sampler = row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts)
+    reactor = DenoisingReactor(sampler, pipe.emotion_vae, pipe.feature_extractor, pipe.device)
+    return ReactionStream(reactor, batch_size=row.listeners)
 
 
 def behaviour(batch: int, frames: int) -> dict[str, np.ndarray]:
@@ -395,7 +396,7 @@ def window_operations(denoiser: GAFRGTransformer1DModel, settings: SamplingSetti
     return 2.0 * (settings.num_reactions * passes * per_pass + cached)
 
 
-def megabytes(shifts: Optional[WeightShifts]) -> float:
+def megabytes(shifts: WeightShifts | None) -> float:
     """Size of some listeners' shifts."""
     if shifts is None:
         return 0.0

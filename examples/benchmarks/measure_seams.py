@@ -71,7 +71,7 @@ def react(pipeline: PerFRDiffPipeline, clips: TestClips, overlap: int) -> np.nda
     return pipeline(
         speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
         speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-        speaker_3dmm=np.stack([arrays.coefficients(row) for row in speakers]),
+        speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
         listener_history=clips.histories,
         num_reactions=NUM_REACTIONS,
         overlap=overlap,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from perfrdiff_hf.synthetic.world import load_world, oracle_reactions
 NUM_REACTIONS = 10
 
 
-def measure_knowledge(world: World, data_dir: Path, cache_dir: Optional[str]) -> dict[str, Interval]:
+def measure_knowledge(world: World, data_dir: Path, cache_dir: str | None) -> dict[str, Interval]:
     """PMAFRG FRCorr on the test split for what a system may know, with intervals over clips."""
     rows = load_react2024(data_dir, "test", personal=True, streams=("emotion",), cache_dir=cache_dir)
     recorded = np.stack(rows.with_format("numpy")["emotion"][:])
@@ -74,7 +73,7 @@ def _half_known(world: World, knows_reactions: bool) -> np.ndarray:
     return np.stack(reactions)
 
 
-def measure_legibility(world: World, data_dir: Path, cache_dir: Optional[str]) -> dict[str, dict[str, float]]:
+def measure_legibility(world: World, data_dir: Path, cache_dir: str | None) -> dict[str, dict[str, float]]:
     """R² of each style factor, regressed from the coefficients of one clip, on people who were not fitted.
 
     "all" sees averages and spreads; "movement" sees a clip without its average, and so not how the person sits.
@@ -126,7 +125,7 @@ def _ridge(known: np.ndarray, targets: np.ndarray, people: np.ndarray, unseen: n
     return predict(known, targets, unseen, min(10.0 ** np.arange(0, 6), key=left_out_error))
 
 
-def main(arguments: Optional[list[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure a world and print the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="a world from `python -m perfrdiff_hf.synthetic.world`")

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Union
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -74,7 +73,7 @@ class ConversionReport:
     low_rank: dict[str, LowRankError] = field(default_factory=dict)
 
 
-def find_checkpoints(folder: Union[str, os.PathLike], generic: bool = False) -> dict[str, Path]:
+def find_checkpoints(folder: str | os.PathLike, generic: bool = False) -> dict[str, Path]:
     """The checkpoint file of each component in the authors' folder, which may hold it all in a folder `checkpoints`.
 
     Args:
@@ -98,23 +97,23 @@ def find_checkpoints(folder: Union[str, os.PathLike], generic: bool = False) -> 
     return found
 
 
-def _root(folder: Union[str, os.PathLike]) -> Path:
+def _root(folder: str | os.PathLike) -> Path:
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}.")
     return root / "checkpoints" if (root / "checkpoints").is_dir() else root
 
 
-def _first_file(root: Path, places: Sequence[str]) -> Optional[Path]:
+def _first_file(root: Path, places: Sequence[str]) -> Path | None:
     return next((file for place in places if (file := root / place / CHECKPOINT_NAME).is_file()), None)
 
 
 def convert_checkpoint_folder(
-    checkpoints: Union[str, os.PathLike],
-    output: Union[str, os.PathLike],
-    settings: Optional[OfficialSettings] = None,
+    checkpoints: str | os.PathLike,
+    output: str | os.PathLike,
+    settings: OfficialSettings | None = None,
     dtype: torch.dtype = torch.float32,
-    low_rank: Optional[int] = None,
+    low_rank: int | None = None,
     generic: bool = False,
 ) -> ConversionReport:
     """Convert the authors' checkpoints to a pipeline folder. It appears when it is complete, or not at all.
@@ -142,7 +141,7 @@ def convert_checkpoint_folder(
     pipeline = _convert_small_parts(files, settings, report)
     if not generic:
         _compare_generators(_root(checkpoints), files["denoiser"], report)
-    hypernetwork: Optional[tuple[PWSGPlan, ConvertedState]] = None
+    hypernetwork: tuple[PWSGPlan, ConvertedState] | None = None
     if "weight_shift_generator" in files:
         hypernetwork = _plan_hypernetwork(files["weight_shift_generator"], settings, pipeline)
         if low_rank is not None:
@@ -178,7 +177,7 @@ def _convert_small_parts(
     }
     denoiser = convert_gafrg(tensors["denoiser"], settings.num_heads, settings.conditions)
     emotion_vae = convert_emotion_vae(tensors["emotion_vae"])
-    style_encoder: Optional[PSSLModel] = None
+    style_encoder: PSSLModel | None = None
     if "style_encoder" in tensors:
         style_encoder = convert_pssl(tensors["style_encoder"], settings.num_heads)
     if emotion_vae.config.hidden_size != denoiser.config.latent_size:
@@ -289,7 +288,7 @@ what anybody felt or thought.
 """
 
 
-def _card(report: ConversionReport, low_rank: Optional[int], dtype: torch.dtype) -> str:
+def _card(report: ConversionReport, low_rank: int | None, dtype: torch.dtype) -> str:
     rows = [f"| {name} | `{file}` | {report.parameters[name]:,} |" for name, file in report.files.items()]
     table = ""
     if report.low_rank:

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 from torch import Tensor
 
@@ -35,7 +34,7 @@ class PWSGPlan:
     """The configuration of the converted model, and the source of each of its parameters; None stands for zeros."""
 
     config: PWSGConfig
-    sources: dict[str, Optional[Source]]
+    sources: dict[str, Source | None]
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class _EditedLinear:
 
     shape: tuple[int, int]
     branch: int
-    first: Optional[int]
+    first: int | None
 
-    def source(self, parameter: str, branch_shape: tuple[int, ...]) -> Optional[Source]:
+    def source(self, parameter: str, branch_shape: tuple[int, ...]) -> Source | None:
         if self.first is None:
             return None
         rows = slice(self.first, self.first + math.prod(self.shape))
@@ -58,7 +57,7 @@ def plan_pwsg(
     edited_layers: Sequence[str],
     num_heads: int,
     shift_mode: str,
-    hidden_size: Optional[int] = None,
+    hidden_size: int | None = None,
 ) -> PWSGPlan:
     """Work out how an official hypernetwork becomes a `PWSGModel`, and check its tensors.
 
@@ -90,7 +89,7 @@ def plan_pwsg(
         edited_layers={name: list(linear.shape) for name, linear in linears.items()},
         shift_mode=shift_mode,
     )
-    sources: dict[str, Optional[Source]] = {}
+    sources: dict[str, Source | None] = {}
     for layer in range(depth):
         width = trunk_size if layer else style_size
         sources[f"trunk.{layer}.weight"] = Source(f"shared_layers.{layer}.weight", (trunk_size, width))
@@ -142,7 +141,7 @@ def _split_branch(branch: int, name: str, size: int, width: int, shift_mode: str
     if kind.endswith("_attn"):
         parts = {3 * area: "qkv", 2 * area: "kv" if kind == "multihead_attn" else None}.get(size)
         if parts is not None:
-            firsts: dict[str, Optional[int]] = {part: index * area for index, part in enumerate(parts)}
+            firsts: dict[str, int | None] = {part: index * area for index, part in enumerate(parts)}
             if parts == "kv" and shift_mode == "weight":
                 # The official program fills up with zeros, which here mean not "no shift" but the weight itself.
                 firsts["q"] = None

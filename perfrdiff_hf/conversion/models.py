@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Optional, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ def convert_pwsg(
     edited_layers: Sequence[str],
     num_heads: int,
     shift_mode: str = "shift",
-    hidden_size: Optional[int] = None,
+    hidden_size: int | None = None,
 ) -> PWSGModel:
     """The official hypernetwork (`ModifierNetwork`) as a `PWSGModel` with full shifts, in eval mode.
 

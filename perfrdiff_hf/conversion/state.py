@@ -12,7 +12,6 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +58,7 @@ def tensors_of(checkpoint: Mapping, owner: str) -> dict[str, Tensor]:
     return {str(name): value for name, value in inner.items()}
 
 
-def load_checkpoint(path: Union[str, os.PathLike], owner: str) -> dict[str, Tensor]:
+def load_checkpoint(path: str | os.PathLike, owner: str) -> dict[str, Tensor]:
     """Read an official checkpoint file without running any code in it and without reading it into memory as a whole.
 
     The tensors are mapped from the file: what is never touched, such as the optimiser's state, costs no memory.
@@ -133,7 +132,7 @@ class ConvertedState(Mapping[str, Tensor]):
         model: a model of ours, on any device, for names and shapes.
     """
 
-    def __init__(self, tensors: StateDict, sources: Mapping[str, Optional[Source]], model: nn.Module):
+    def __init__(self, tensors: StateDict, sources: Mapping[str, Source | None], model: nn.Module):
         self._tensors = tensors
         self._sources = sources
         self._shapes = {name: value.shape for name, value in model.state_dict().items()}

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 from datasets import Dataset
@@ -38,7 +37,7 @@ class ClipArrays:
         self.flat = self._open()
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset, cache_dir: Optional[str | os.PathLike] = None) -> ClipArrays:
+    def from_dataset(cls, dataset: Dataset, cache_dir: str | os.PathLike | None = None) -> ClipArrays:
         """Opens the arrays of a dataset, and writes them first if that was not done before.
 
         Args:

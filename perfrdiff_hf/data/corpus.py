@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class Corpus:
         FileNotFoundError: if the folder does not exist.
     """
 
-    def __init__(self, data_dir: str | os.PathLike, cache_dir: Optional[str | os.PathLike] = None):
+    def __init__(self, data_dir: str | os.PathLike, cache_dir: str | os.PathLike | None = None):
         self.data_dir = Path(data_dir)
         self.cache_dir = cache_dir
         if not self.data_dir.is_dir():
@@ -65,5 +64,5 @@ class Corpus:
             raise ValueError(f"{path} must hold {COEFFICIENT_CHANNELS} values; it holds {mean_face.size}.")
         return mean_face
 
-    def _cache(self) -> Optional[str]:
+    def _cache(self) -> str | None:
         return None if self.cache_dir is None else os.fspath(self.cache_dir)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Optional, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -136,7 +136,7 @@ class ReactionWindows(_Examples):
         appropriate: np.ndarray,
         num_reactions: int = 10,
         window_size: int = WINDOW_SIZE,
-        history_frames: Optional[int] = None,
+        history_frames: int | None = None,
         seed: int = 0,
         mean_face: np.ndarray = MEAN_FACE,
     ) -> None:
@@ -174,7 +174,7 @@ class ReactionWindows(_Examples):
             batch["history"] = np.stack([history for _, _, history in draws if history is not None])
         return _items(batch)
 
-    def _draw(self, index: int) -> tuple[int, np.ndarray, Optional[np.ndarray]]:
+    def _draw(self, index: int) -> tuple[int, np.ndarray, np.ndarray | None]:
         """The start of an item's windows, the rows of its reactions, and its history."""
         generator = self._generator(index)
         frames = int(self.arrays.num_frames[index])
@@ -243,7 +243,7 @@ class StyleClips(_Examples):
         speakers: int = 3,
         listeners: int = 4,
         max_clips: int = 16,
-        frames: Optional[int] = None,
+        frames: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(arrays, seed)
@@ -295,7 +295,7 @@ class StyleClips(_Examples):
         return self._some_of(candidates if len(candidates) else self._several, rows, self.listeners, generator)
 
     def _some_of(
-        self, candidates: np.ndarray, rows: Optional[np.ndarray], most: int, generator: np.random.Generator
+        self, candidates: np.ndarray, rows: np.ndarray | None, most: int, generator: np.random.Generator
     ) -> np.ndarray:
         """Clips of at most `most` of the candidates, from `rows` where these hold two of theirs or more."""
         chosen = []

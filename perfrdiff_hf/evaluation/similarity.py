@@ -31,7 +31,6 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -57,7 +56,7 @@ CHOICES = ("sound", "face", "both")
 
 
 def speaker_distances(
-    arrays: ClipArrays, by: str = "sound", drift: Optional[float] = DRIFT, stretches: int = STRETCHES
+    arrays: ClipArrays, by: str = "sound", drift: float | None = DRIFT, stretches: int = STRETCHES
 ) -> np.ndarray:
     """How differently the speakers of any two rows behaved.
 
@@ -160,7 +159,7 @@ def _distances(groups: list[tuple[float, np.ndarray]]) -> np.ndarray:
     return distances + distances.T
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.evaluation.similarity", description=__doc__)
     parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
@@ -191,7 +190,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
     return 0
 
 
-def _write(data_dir: Path, split: str, matrix: np.ndarray, truth: Optional[np.ndarray]) -> int:
+def _write(data_dir: Path, split: str, matrix: np.ndarray, truth: np.ndarray | None) -> int:
     path = data_dir / f"neighbour_emotion_{split}.npy"
     if truth is not None:
         print(f"{data_dir} has a matrix for {split} already; {path.name} is not written.", file=sys.stderr)

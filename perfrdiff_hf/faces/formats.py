@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -132,7 +131,7 @@ def read_llv(table: Table, calibrate: bool) -> RecordedTrack:
     return _arkit_track("LLV (csv)", table, times, np.ones(len(times), dtype=bool), calibrate)
 
 
-def read_pyfeat(table: Table, calibrate: bool, fps: Optional[float]) -> RecordedTrack:
+def read_pyfeat(table: Table, calibrate: bool, fps: float | None) -> RecordedTrack:
     """py-feat csv: action unit and expression probabilities; valence, arousal, blendshapes, pose where it has them."""
     notes = []
     unit_columns = [_padded(name) for name in ACTION_UNIT_NAMES]
@@ -173,7 +172,7 @@ def read_pyfeat(table: Table, calibrate: bool, fps: Optional[float]) -> Recorded
     )
 
 
-def read_openface(table: Table, fps: Optional[float]) -> RecordedTrack:
+def read_openface(table: Table, fps: float | None) -> RecordedTrack:
     """OpenFace 2 csv: action unit intensities (0 to 5), presences where it has them, and the head pose."""
     notes = []
     intensities = [f"AU{unit:02d}_r" for unit in OPENFACE_UNITS]
@@ -250,7 +249,7 @@ def _on_scale(arkit: np.ndarray, calibrate: bool, notes: list[str]) -> np.ndarra
     return rules.react_blendshapes(rules.arkit_activation(arkit))
 
 
-def _coefficients(blendshapes: np.ndarray, rotation: Optional[np.ndarray]) -> np.ndarray:
+def _coefficients(blendshapes: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
     """`(rows, 58)`: the blendshapes, the head's rotation, and what is unknown as in the mean face."""
     coefficients = np.tile(MEAN_FACE, (len(blendshapes), 1))
     coefficients[:, BLENDSHAPES] = blendshapes
@@ -261,7 +260,7 @@ def _coefficients(blendshapes: np.ndarray, rotation: Optional[np.ndarray]) -> np
 
 def _head_angles(
     table: Table, names: tuple[str, str, str], signs: tuple[int, int, int], seen: np.ndarray, notes: list[str]
-) -> Optional[np.ndarray]:
+) -> np.ndarray | None:
     """Pitch, yaw and roll `(rows, 3)` in REACT's convention, or None if the track holds none."""
     if not table.has(names):
         notes.append(_no_head_angles())
@@ -295,7 +294,7 @@ def _live_link_seconds(table: Table, row: int) -> float:
     return 3600 * hours + 60 * minutes + seconds + ticks / LIVE_LINK_TICKS
 
 
-def _counted_times(table: Table, fps: Optional[float], notes: list[str]) -> np.ndarray:
+def _counted_times(table: Table, fps: float | None, notes: list[str]) -> np.ndarray:
     """Seconds of each row by its `frame` column (by its place if there is none) at the rate of the video."""
     assumed = "" if fps else " (assumed: no fps was given)"
     notes.append(f"rows are counted by the frame column, at {fps or FRAME_RATE:g} frames per second{assumed}")
@@ -311,7 +310,7 @@ def _counted_times(table: Table, fps: Optional[float], notes: list[str]) -> np.n
     return frames[:, 0] / (fps or FRAME_RATE)
 
 
-def _openface_times(table: Table, fps: Optional[float], notes: list[str]) -> np.ndarray:
+def _openface_times(table: Table, fps: float | None, notes: list[str]) -> np.ndarray:
     """OpenFace's timestamps where a camera could have made them, else the frames counted at the rate of the video."""
     if table.has(["timestamp"]) and fps is None:
         stamps = table.numbers(["timestamp"])

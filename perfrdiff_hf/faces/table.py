@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -55,7 +54,7 @@ class Table:
         cells, place = self._lines[row][1], self._place[name.lower()]
         return cells[place].strip() if place < len(cells) else ""
 
-    def numbers(self, names: Sequence[str], rows: Optional[np.ndarray] = None) -> np.ndarray:
+    def numbers(self, names: Sequence[str], rows: np.ndarray | None = None) -> np.ndarray:
         """Columns `(rows, names)` as float64, NaN where a cell is blank.
 
         Args:
@@ -83,7 +82,7 @@ class Table:
         return values
 
     def complete_rows(
-        self, values: np.ndarray, names: Sequence[str], rows: Optional[np.ndarray] = None, may_be_lost: bool = True
+        self, values: np.ndarray, names: Sequence[str], rows: np.ndarray | None = None, may_be_lost: bool = True
     ) -> np.ndarray:
         """Which rows `(rows,)` of `values (rows, names)` hold numbers. A row without any was lost by the tracker.
 

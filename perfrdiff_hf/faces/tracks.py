@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 
@@ -80,7 +79,7 @@ class FaceTrack:
     report: TrackReport
 
 
-def read_face_track(path: Union[str, Path], *, fps: Optional[float] = None, calibrate: bool = True) -> FaceTrack:
+def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bool = True) -> FaceTrack:
     """Reads a face track of any known format, bridges lost rows and resamples it to 25 fps.
 
     Args:
@@ -170,7 +169,7 @@ def resample_track(times: np.ndarray, seen: np.ndarray, values: np.ndarray, num_
     return np.stack([np.interp(at, known_times, channel) for channel in known.T], axis=1).astype(np.float32)
 
 
-def _recorded_track(path: Path, fps: Optional[float], calibrate: bool) -> RecordedTrack:
+def _recorded_track(path: Path, fps: float | None, calibrate: bool) -> RecordedTrack:
     with open(path, "rb") as file:
         is_npy = file.read(len(_NPY_MAGIC)) == _NPY_MAGIC or path.suffix == ".npy"
     table = None if is_npy else Table(path)

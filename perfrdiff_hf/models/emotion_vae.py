@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Optional, Union
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -112,9 +112,9 @@ class EmotionVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self,
         emotion: Tensor,
         sample_posterior: bool = False,
-        generator: Optional[torch.Generator] = None,
+        generator: torch.Generator | None = None,
         return_dict: bool = True,
-    ) -> Union[EmotionVAEOutput, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    ) -> EmotionVAEOutput | tuple[Tensor, Tensor, Tensor, Tensor]:
         """Encode windows, decode them again, and regress their coefficients.
 
         Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -206,8 +206,8 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
     def encode_condition(
         self,
         conditions: Mapping[str, Tensor],
-        dropped: Optional[Mapping[str, Tensor]] = None,
-        num_frames: Optional[int] = None,
+        dropped: Mapping[str, Tensor] | None = None,
+        num_frames: int | None = None,
     ) -> Tensor:
         """The tokens of a condition (SBE, equation 4, for audio and coefficients: one linear layer each).
 
@@ -256,7 +256,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         return torch.cat(tokens, dim=1)
 
     def cache_condition(
-        self, encoder_hidden_states: Tensor, weight_shifts: Optional[WeightShifts] = None
+        self, encoder_hidden_states: Tensor, weight_shifts: WeightShifts | None = None
     ) -> ConditionCache:
         """Keys and values of a condition's tokens, to be shared by all denoising steps and all reactions.
 
@@ -282,11 +282,11 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
     def forward(
         self,
         hidden_states: Tensor,
-        timestep: Union[Tensor, int],
-        encoder_hidden_states: Union[Tensor, ConditionCache],
-        weight_shifts: Optional[WeightShifts] = None,
+        timestep: Tensor | int,
+        encoder_hidden_states: Tensor | ConditionCache,
+        weight_shifts: WeightShifts | None = None,
         return_dict: bool = True,
-    ) -> Union[GAFRGOutput, tuple[Tensor]]:
+    ) -> GAFRGOutput | tuple[Tensor]:
         """Predict the clean window from a noisy one.
 
         Args:
@@ -321,12 +321,12 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         sample = shifted_linear(self.mapping, self.norm_out(hidden), shift_of(weight_shifts, "mapping"))
         return GAFRGOutput(sample=sample) if return_dict else (sample,)
 
-    def _time_token(self, timestep: Union[Tensor, int], num_conditions: int, like: Tensor) -> Tensor:
+    def _time_token(self, timestep: Tensor | int, num_conditions: int, like: Tensor) -> Tensor:
         steps = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(num_conditions)
         token = self.time_embedding(self.time_proj(steps).to(like.dtype))
         return token[:, None] + self.memory_positions[:1]
 
-    def _check_batch(self, hidden: Tensor, cache: ConditionCache, weight_shifts: Optional[WeightShifts]) -> None:
+    def _check_batch(self, hidden: Tensor, cache: ConditionCache, weight_shifts: WeightShifts | None) -> None:
         batch, frames = hidden.shape[:2]
         if frames > self.config.max_positions:
             raise ValueError(f"hidden_states must have at most {self.config.max_positions} frames; given: {frames}.")
@@ -343,6 +343,6 @@ def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
     return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
 
 
-def _check_listeners(num_conditions: int, weight_shifts: Optional[WeightShifts]) -> None:
+def _check_listeners(num_conditions: int, weight_shifts: WeightShifts | None) -> None:
     if weight_shifts is not None and num_conditions % weight_shifts.num_listeners:
         raise ValueError(f"{num_conditions} conditions do not divide into {weight_shifts.num_listeners} listeners.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -54,13 +53,13 @@ class GAFRGAttention(nn.Module):
         self.to_v = nn.Linear(hidden_size, hidden_size)
         self.to_out = nn.Linear(hidden_size, hidden_size)
 
-    def keys_values(self, tokens: Tensor, shifts: Optional[WeightShifts]) -> tuple[Tensor, Tensor]:
+    def keys_values(self, tokens: Tensor, shifts: WeightShifts | None) -> tuple[Tensor, Tensor]:
         """`(rows, tokens, hidden)` to keys and values of `(rows, heads, tokens, head_size)`."""
         keys = shifted_linear(self.to_k, tokens, shift_of(shifts, "to_k"))
         values = shifted_linear(self.to_v, tokens, shift_of(shifts, "to_v"))
         return self._split_heads(keys), self._split_heads(values)
 
-    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]) -> Tensor:
+    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, shifts: WeightShifts | None) -> Tensor:
         """Attend from `hidden` `(rows, frames, hidden)`; rows that share keys and values stand together."""
         queries = shifted_linear(self.to_q, hidden, shift_of(shifts, "to_q"))
         # All rows that share a condition ask as one long row: the keys and values need no copies.
@@ -89,7 +88,7 @@ class GAFRGLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: Optional[WeightShifts]
+        self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: WeightShifts | None
     ) -> Tensor:
         self_shifts = shifts_within(shifts, "self_attention")
         cross_shifts = shifts_within(shifts, "cross_attention")
@@ -107,9 +106,9 @@ class GAFRGLayer(nn.Module):
         return self.norm_3(hidden + self.dropout(outer))
 
 
-def shifts_within(weight_shifts: Optional[WeightShifts], module: str) -> Optional[WeightShifts]:
+def shifts_within(weight_shifts: WeightShifts | None, module: str) -> WeightShifts | None:
     return None if weight_shifts is None else weight_shifts.within(module)
 
 
-def shift_of(weight_shifts: Optional[WeightShifts], layer: str) -> Optional[LayerShift]:
+def shift_of(weight_shifts: WeightShifts | None, layer: str) -> LayerShift | None:
     return None if weight_shifts is None else weight_shifts.get(layer)

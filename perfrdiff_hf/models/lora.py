@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Union
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -35,7 +34,7 @@ def lora_state_dict(weight_shifts: WeightShifts) -> dict[str, Tensor]:
     return state
 
 
-def save_lora(weight_shifts: WeightShifts, save_directory: Union[str, os.PathLike]) -> None:
+def save_lora(weight_shifts: WeightShifts, save_directory: str | os.PathLike) -> None:
     """Write one listener as a PEFT adapter: `PeftModel.from_pretrained(denoiser, folder)` loads it.
 
     Args:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +53,7 @@ def check_low_rank(config: PWSGConfig, rank: int) -> None:
 
 @torch.no_grad()
 def low_rank_pwsg(
-    config: PWSGConfig, state: Mapping[str, Tensor], rank: int, styles: Optional[Tensor] = None
+    config: PWSGConfig, state: Mapping[str, Tensor], rank: int, styles: Tensor | None = None
 ) -> tuple[PWSGModel, dict[str, LowRankError]]:
     """Approximate a full PWSG by one with low-rank heads.
 

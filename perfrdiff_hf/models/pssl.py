@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -55,8 +54,8 @@ class PSSLOutput(ModelOutput):
         features: `(batch, hidden_size)`, the class token's output, which the "Input p" variant uses (table 3).
     """
 
-    style: Optional[Tensor] = None
-    features: Optional[Tensor] = None
+    style: Tensor | None = None
+    features: Tensor | None = None
 
 
 class PSSLModel(PreTrainedModel):
@@ -103,7 +102,7 @@ class PSSLModel(PreTrainedModel):
         elif isinstance(module, PSSLModel):
             init.zeros_(module.class_token)
 
-    def forward(self, coefficients: Tensor, return_dict: Optional[bool] = None) -> Union[PSSLOutput, tuple]:
+    def forward(self, coefficients: Tensor, return_dict: bool | None = None) -> PSSLOutput | tuple:
         """Read the style from a history.
 
         Args:

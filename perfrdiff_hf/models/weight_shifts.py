@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -87,10 +87,10 @@ class LowRankShift:
         return torch.bmm(torch.bmm(inputs, self.down.transpose(1, 2)), self.up.transpose(1, 2))
 
 
-LayerShift = Union[FullShift, LowRankShift]
+LayerShift = FullShift | LowRankShift
 
 
-def shifted_linear(linear: nn.Linear, inputs: Tensor, shift: Optional[LayerShift]) -> Tensor:
+def shifted_linear(linear: nn.Linear, inputs: Tensor, shift: LayerShift | None) -> Tensor:
     """Apply a linear layer whose weight may be shifted (equation 12).
 
     Args:
@@ -156,7 +156,7 @@ class WeightShifts(Mapping[str, LayerShift]):
             for name, shift in self.items()
         )
 
-    def within(self, module: str) -> Optional[WeightShifts]:
+    def within(self, module: str) -> WeightShifts | None:
         """The shifts of the layers inside `module`, by their names there; None where nothing is shifted."""
         prefix = f"{module}."
         inside = {name.removeprefix(prefix): shift for name, shift in self.items() if name.startswith(prefix)}
@@ -166,12 +166,12 @@ class WeightShifts(Mapping[str, LayerShift]):
         """The same shifts with `function` applied to every tensor."""
         return WeightShifts({name: _map_tensors(shift, function) for name, shift in self.items()})
 
-    def listener(self, rows: Union[int, slice, Sequence[int], Tensor]) -> WeightShifts:
+    def listener(self, rows: int | slice | Sequence[int] | Tensor) -> WeightShifts:
         """Some of the listeners, in the given order; an int gives a batch of one."""
         picked = [rows] if isinstance(rows, int) else rows
         return self.map(lambda tensor: tensor[picked])
 
-    def to(self, device: Optional[torch.device] = None, dtype: Optional[torch.dtype] = None) -> WeightShifts:
+    def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> WeightShifts:
         """The same shifts on another device or in another floating-point type."""
         return self.map(lambda tensor: tensor.to(device=device, dtype=dtype))
 
@@ -180,7 +180,7 @@ class WeightShifts(Mapping[str, LayerShift]):
         return self.map(Tensor.detach)
 
     @classmethod
-    def stack(cls, listeners: Sequence[Optional[WeightShifts]]) -> WeightShifts:
+    def stack(cls, listeners: Sequence[WeightShifts | None]) -> WeightShifts:
         """One batch out of several: each entry adds its listeners, and None adds one row of the generic model.
 
         Raises:
@@ -221,7 +221,7 @@ class WeightShifts(Mapping[str, LayerShift]):
                     f"weight_shifts for '{name}' must have shape {tuple(weight.shape)}; given: {shift.layer_shape}."
                 )
 
-    def save_pretrained(self, save_directory: Union[str, os.PathLike]) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the shifts as `weight_shifts.safetensors` into a folder, which is made if need be."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ class WeightShifts(Mapping[str, LayerShift]):
             beside.unlink(missing_ok=True)
 
     @classmethod
-    def from_pretrained(cls, folder: Union[str, os.PathLike]) -> WeightShifts:
+    def from_pretrained(cls, folder: str | os.PathLike) -> WeightShifts:
         """Read what `save_pretrained` wrote.
 
         Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional, Union
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -15,7 +15,10 @@ from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
 from ..models.weight_shifts import WeightShifts
 
 
-Generators = Union[torch.Generator, Sequence[torch.Generator], None]
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+# Called with the step, counted over all windows, the time step and the tensors; may return some of them changed.
+OnStepEnd = Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
 
 # The official sampler, in the words of `diffusers.DDIMScheduler`.
 OFFICIAL_SCHEDULER_CONFIG = {
@@ -93,15 +96,15 @@ class WindowSampler:
         denoiser: GAFRGTransformer1DModel,
         scheduler: Any,
         settings: SamplingSettings,
-        weight_shifts: Optional[WeightShifts] = None,
-        on_step_end: Optional[Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]] = None,
+        weight_shifts: WeightShifts | None = None,
+        on_step_end: OnStepEnd | None = None,
     ):
         self.settings = settings
         self.denoiser = denoiser
         self.scheduler = type(scheduler).from_config(scheduler.config)
         self.weight_shifts = weight_shifts
         self._on_step_end = on_step_end
-        self._null_cache: Optional[ConditionCache] = None
+        self._null_cache: ConditionCache | None = None
         self._steps_done = 0
 
     def noise(self, batch_size: int, num_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -121,7 +124,7 @@ class WindowSampler:
         return randn_tensor(shape, generator=generator, device=device, dtype=dtype)
 
     @torch.no_grad()
-    def sample(self, tokens: Tensor, latents: Tensor, held: Optional[Tensor] = None) -> Tensor:
+    def sample(self, tokens: Tensor, latents: Tensor, held: Tensor | None = None) -> Tensor:
         """Denoise one window.
 
         Args:
@@ -153,7 +156,7 @@ class WindowSampler:
             latents[:, :, : held.shape[2]] = held
         return latents
 
-    def _cache(self, tokens: Tensor) -> tuple[Optional[ConditionCache], Optional[ConditionCache]]:
+    def _cache(self, tokens: Tensor) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
         plain = self.denoiser.cache_condition(tokens, self.weight_shifts)
         if not any(map(self.settings.is_guided, range(self.settings.num_inference_steps))):
@@ -166,11 +169,11 @@ class WindowSampler:
             self._null_cache = self.denoiser.cache_condition(torch.zeros_like(tokens), self.weight_shifts)
         return self._null_cache
 
-    def _predict(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None) -> Tensor:
         rows = latents.flatten(0, 1).to(self.denoiser.dtype)
         return self.denoiser(rows, timestep, condition, self.weight_shifts).sample.to(latents.dtype).view_as(latents)
 
-    def _predict_guided(self, latents: Tensor, timestep: Tensor, condition: Optional[ConditionCache]) -> Tensor:
+    def _predict_guided(self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None) -> Tensor:
         # Rows: for each condition the unconditional half, then the conditional one.
         num_conditions = condition.num_conditions // 2 if condition else 1
         rows = latents.reshape(num_conditions, 1, -1, *latents.shape[2:]).expand(-1, 2, -1, -1, -1)
@@ -193,6 +196,45 @@ class WindowSampler:
         options = {"generator": self.settings.generator, "eta": self.settings.eta, "use_clipped_model_output": True}
         accepted = inspect.signature(self.scheduler.step).parameters
         return {name: value for name, value in options.items() if name in accepted}
+
+
+class JointSampler(WindowSampler):
+    """One sampler for the speakers of several, one after the other, each with its own listener and generator.
+
+    Args:
+        samplers: with the same denoiser, scheduler and settings, and shifts of the same layout.
+        batch_sizes: speakers of each.
+    """
+
+    def __init__(self, samplers: Sequence[WindowSampler], batch_sizes: Sequence[int]):
+        first = samplers[0]
+        generators: Any = [sampler.settings.generator for sampler in samplers]
+        generators = [one for some in generators for one in (some if isinstance(some, Sequence) else [some])]
+        shifts = [_shifts_of_each(sampler, size) for sampler, size in zip(samplers, batch_sizes)]
+        super().__init__(
+            first.denoiser,
+            first.scheduler,
+            replace(first.settings, generator=None if None in generators else generators),
+            None if first.weight_shifts is None else WeightShifts.stack(shifts),
+        )
+        self._samplers = samplers
+        self._batch_sizes = batch_sizes
+
+    def null_condition(self, tokens: Tensor) -> ConditionCache:
+        """The null conditions of all sessions; each session computes and keeps its own."""
+        conditions_each = len(tokens) // sum(self._batch_sizes)
+        parts = tokens.split([size * conditions_each for size in self._batch_sizes])
+        return ConditionCache.concatenate(
+            [sampler.null_condition(part) for sampler, part in zip(self._samplers, parts)]
+        )
+
+
+def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> WeightShifts | None:
+    """The weight shifts with one listener for each speaker."""
+    shifts = sampler.weight_shifts
+    if shifts is None or shifts.num_listeners == batch_size:
+        return shifts
+    return shifts.listener([0] * batch_size)
 
 
 def join_held(predictions: Tensor, held: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ person's left is on the right.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -58,7 +57,7 @@ UNPLEASANT_GROUND: Colour = (158, 186, 220)
 
 
 def draw_face(
-    coefficients: np.ndarray, emotion: Optional[np.ndarray] = None, size: int = 256, palette: Palette = LISTENER
+    coefficients: np.ndarray, emotion: np.ndarray | None = None, size: int = 256, palette: Palette = LISTENER
 ) -> Image.Image:
     """Draws one face.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class Person:
         if self.behaviour.coefficients is None:
             raise ValueError(f"{self.title} has no coefficients, so there is no face to draw.")
 
-    def face_at(self, frame: int) -> tuple[np.ndarray, Optional[np.ndarray]]:
+    def face_at(self, frame: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Coefficients `(58,)` and emotion `(25,)` of a frame; the last frame is held to the end."""
         frame = min(frame, len(self.behaviour) - 1)
         assert self.behaviour.coefficients is not None
@@ -51,8 +50,8 @@ class Scene:
     """
 
     reactions: Sequence[Person]
-    speaker: Optional[Person] = None
-    sound: Optional[tuple[np.ndarray, int]] = None
+    speaker: Person | None = None
+    sound: tuple[np.ndarray, int] | None = None
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -69,7 +68,7 @@ class Scene:
         """Frames of the longest reaction."""
         return max(len(person.behaviour) for person in self.reactions)
 
-    def loudness(self, steps: int) -> Optional[np.ndarray]:
+    def loudness(self, steps: int) -> np.ndarray | None:
         """The sound's peak in each of `steps` equal parts of the scene, `(steps,)` in [0, 1]; None without sound."""
         if self.sound is None:
             return None
@@ -83,8 +82,8 @@ class Scene:
 
 def reaction_scene(
     reactions: Sequence[Behaviour],
-    speaker: Optional[Behaviour] = None,
-    sound: Optional[tuple[np.ndarray, int]] = None,
+    speaker: Behaviour | None = None,
+    sound: tuple[np.ndarray, int] | None = None,
     title: str = "",
 ) -> Scene:
     """A scene with the usual titles and colours: "Speaker", "Reaction 1", "Reaction 2", ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 
@@ -72,7 +71,7 @@ def draw_strips(scene: Scene) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Union[str, Path]) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure beside its place and moves it there; the suffix tells the format (png, svg, pdf)."""
     with file_beside(path) as beside:
         figure.savefig(beside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class _Backdrops(NamedTuple):
 
 
 def write_video(
-    scene: Scene, path: Union[str, Path], *, size: int = 256, progress: Optional[Callable[[int, int], Any]] = None
+    scene: Scene, path: str | Path, *, size: int = 256, progress: Callable[[int, int], Any] | None = None
 ) -> None:
     """Writes a scene as mp4: the speaker on the left, the reactions beside them, the sound beneath.
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -158,7 +158,7 @@ class World:
     def _by_key(self) -> dict[tuple[str, int], Recording]:
         return {(recording.listener_id, recording.clip): recording for recording in self.recordings}
 
-    def save(self, path: Union[str, Path]) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the truth as json."""
         document = {
             "seed": self.seed,
@@ -175,7 +175,7 @@ class World:
         Path(path).write_text(json.dumps(document), encoding="utf-8")
 
 
-def load_world(folder: Union[str, Path]) -> World:
+def load_world(folder: str | Path) -> World:
     """The truth about the world in `folder`.
 
     Raises:

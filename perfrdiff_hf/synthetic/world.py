@@ -25,7 +25,6 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 import soundfile
@@ -55,8 +54,8 @@ MATRIX_FILE = "Approprirate_facial_reaction.npy"  # the official spelling
 
 
 def write_synthetic_world(
-    folder: Union[str, Path],
-    size: Union[str, WorldSize] = "demo",
+    folder: str | Path,
+    size: str | WorldSize = "demo",
     seed: int = 0,
     overwrite: bool = False,
     num_proc: int = 1,
@@ -160,7 +159,7 @@ def _write_recording(folder: Path, world: World, recording: Recording) -> None:
     np.save(coefficients, rendered.coefficients[:, None, :])
 
 
-def main(arguments: Optional[list[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write a world from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="where to write")

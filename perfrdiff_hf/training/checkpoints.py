@@ -13,7 +13,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -44,7 +44,7 @@ class TrainingState:
 
     model: nn.Module
     optimizer: Any
-    ema: Optional[EMAModel]
+    ema: EMAModel | None
     step: int = 0
 
 
@@ -105,7 +105,7 @@ class CheckpointFolder:
             shutil.rmtree(self.path(step), ignore_errors=True)
         return True
 
-    def load(self, state: TrainingState, wanted: str) -> Optional[dict[str, Any]]:
+    def load(self, state: TrainingState, wanted: str) -> dict[str, Any] | None:
         """Restore `state` from a checkpoint; all processes call this.
 
         Args:

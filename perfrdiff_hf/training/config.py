@@ -7,7 +7,7 @@ import difflib
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Optional, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -38,8 +38,8 @@ class StageConfig:
     """
 
     batch_size: int = 4
-    max_steps: Optional[int] = None
-    epochs: Optional[int] = None
+    max_steps: int | None = None
+    epochs: int | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
@@ -47,7 +47,7 @@ class StageConfig:
     momentum: float = 0.9
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
-    max_grad_norm: Optional[float] = None
+    max_grad_norm: float | None = None
     ema_decay: float = 0.0
     gradient_accumulation_steps: int = 1
 
@@ -88,7 +88,7 @@ class DataConfig:
     num_reactions: int = 10
     history_frames: int = 750
     contrast: Literal["within", "random"] = "within"
-    style_frames: Optional[int] = None
+    style_frames: int | None = None
     style_speakers: int = 3
     style_listeners: int = 4
     style_clips: int = 16
@@ -131,7 +131,7 @@ class RunConfig:
     validation_clips: int = 0
     validation_reactions: int = 3
     validation_steps: int = 20
-    report_to: Optional[str] = "tensorboard"
+    report_to: str | None = "tensorboard"
 
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "log_every", "keep_checkpoints", "validation_reactions", "validation_steps")
@@ -183,7 +183,7 @@ class TrainingConfig:
         return _plain(dataclasses.asdict(self))
 
 
-def load_config(path: str | Path, overrides: Optional[dict[str, str]] = None) -> TrainingConfig:
+def load_config(path: str | Path, overrides: dict[str, str] | None = None) -> TrainingConfig:
     """Read a configuration file.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -50,7 +50,7 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: Optional[FrameType]) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, self._previous[number])
 
@@ -100,7 +100,7 @@ class StageRun:
         config: TrainingConfig,
         output_dir: Path,
         accelerator: Accelerator,
-        validate: Optional[Callable[[Objective, bool], dict[str, float]]] = None,
+        validate: Callable[[Objective, bool], dict[str, float]] | None = None,
     ):
         self.name = name
         self.config = config

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 def supervised_contrastive_loss(
-    style: Tensor, label: Tensor, group: Optional[Tensor] = None, temperature: float = 0.07
+    style: Tensor, label: Tensor, group: Tensor | None = None, temperature: float = 0.07
 ) -> Tensor:
     """Pull together what one person shows, push apart what different people show (equation 11).
 

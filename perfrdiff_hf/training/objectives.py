@@ -7,7 +7,7 @@ carry them around, and checkpoints hold what is trained and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ class ReactionObjective(Objective):
         self.scheduler = scheduler
 
     def denoising_loss(
-        self, denoiser: GAFRGTransformer1DModel, batch: Mapping[str, Tensor], shifts: Optional[WeightShifts] = None
+        self, denoiser: GAFRGTransformer1DModel, batch: Mapping[str, Tensor], shifts: WeightShifts | None = None
     ) -> Tensor:
         """Equation 10 for a batch of speaker windows with `k` reactions each.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -16,7 +15,7 @@ logger = logging.getLogger(__name__)
 SHOWN_FRAMES = 500
 
 
-def draw_styles(styles: np.ndarray, labels: np.ndarray, path: Path, seed: int) -> Optional[Path]:
+def draw_styles(styles: np.ndarray, labels: np.ndarray, path: Path, seed: int) -> Path | None:
     """The t-SNE picture of figure 4b: one dot for each clip, one colour for each person.
 
     Args:
@@ -50,7 +49,7 @@ def draw_styles(styles: np.ndarray, labels: np.ndarray, path: Path, seed: int) -
 
 def draw_reactions(
     speaker: Behaviour, recorded: Behaviour, generated: list[Behaviour], path: Path, title: str
-) -> Optional[Path]:
+) -> Path | None:
     """Strips over the first 20 s: the speaker, the recorded reaction, and generated ones.
 
     Args:

@@ -8,7 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -52,11 +52,11 @@ class TrainingJob:
     config: TrainingConfig
     data_dir: str
     output_dir: str
-    cache_dir: Optional[str] = None
-    resume_from_checkpoint: Optional[str] = None
+    cache_dir: str | None = None
+    resume_from_checkpoint: str | None = None
     overwrite_output_dir: bool = False
     push_to_hub: bool = False
-    hub_model_id: Optional[str] = None
+    hub_model_id: str | None = None
 
 
 def run_training(job: TrainingJob) -> None:

@@ -181,7 +181,7 @@ def test_guidance_of_one_is_the_conditional_half(pipeline, speaker, seeded):
     assert torch.allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize("given", ["speaker_audio", "speaker_emotion", "speaker_3dmm"])
+@pytest.mark.parametrize("given", ["speaker_audio", "speaker_emotion", "speaker_coefficients"])
 def test_a_single_stream_is_enough_where_trained_for(pipeline, speaker, seeded, given):
     full = pipeline(**speaker, generator=seeded(), **FAST).reactions
     part = pipeline(**{given: speaker[given]}, generator=seeded(), **FAST).reactions
@@ -192,7 +192,7 @@ def test_a_single_stream_is_enough_where_trained_for(pipeline, speaker, seeded, 
 def test_missing_stream_is_refused_where_not_trained_for(make_pipeline, speaker):
     whole = make_pipeline(condition_dropout=0.0)
     with pytest.raises(ValueError, match="needs speaker_audio"):
-        whole(speaker_emotion=speaker["speaker_emotion"], speaker_3dmm=speaker["speaker_3dmm"], **FAST)
+        whole(speaker_emotion=speaker["speaker_emotion"], speaker_coefficients=speaker["speaker_coefficients"], **FAST)
 
 
 def test_callback_names_are_checked(pipeline, speaker):
@@ -209,7 +209,11 @@ def test_callback_names_are_checked(pipeline, speaker):
     ("change", "error", "message"),
     [
         (lambda s: {"speaker_audio": s["speaker_audio"][..., :77]}, ValueError, r"speaker_audio.*78.*77"),
-        (lambda s: {"speaker_3dmm": s["speaker_3dmm"][0]}, ValueError, r"speaker_3dmm.*\(130, 58\)"),
+        (
+            lambda s: {"speaker_coefficients": s["speaker_coefficients"][0]},
+            ValueError,
+            r"speaker_coefficients.*\(130, 58\)",
+        ),
         (lambda s: {"speaker_emotion": s["speaker_emotion"][:, :129]}, ValueError, r"same number of frames.*129"),
         (lambda s: {"speaker_emotion": s["speaker_emotion"][:1]}, ValueError, "same batch size"),
         (lambda s: {name: values[:, :49] for name, values in s.items()}, ValueError, "at least 50 frames.*49"),
@@ -218,7 +222,7 @@ def test_callback_names_are_checked(pipeline, speaker):
             ValueError,
             "speaker_audio holds.*NaN",
         ),
-        (lambda s: {"speaker_3dmm": np.full_like(s["speaker_3dmm"], np.inf)}, ValueError, "infinite"),
+        (lambda s: {"speaker_coefficients": np.full_like(s["speaker_coefficients"], np.inf)}, ValueError, "infinite"),
         (lambda s: {"speaker_audio": s["speaker_audio"].astype(str)}, TypeError, "speaker_audio must hold numbers"),
         (lambda s: {"speaker_audio": s["speaker_audio"].tolist()}, TypeError, "array or a tensor"),
         (lambda s: dict.fromkeys(s), ValueError, "At least one of speaker_audio"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +26,7 @@ INDEX = "data_indices.csv"
 
 
 def load_appropriateness(
-    data_dir: str | os.PathLike, split: str, personal: bool = False, dataset: Optional[Dataset] = None
+    data_dir: str | os.PathLike, split: str, personal: bool = False, dataset: Dataset | None = None
 ) -> np.ndarray:
     """The appropriateness matrix of a split, cut from the official full matrix with the help of its index.
 

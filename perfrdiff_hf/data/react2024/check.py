@@ -13,7 +13,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -27,7 +27,7 @@ from .layout import SPLITS, STREAM_FOLDERS, STREAMS, Recording, check_streams, l
 class Finding(NamedTuple):
     """What was found in one recording."""
 
-    problem: Optional[Problem]
+    problem: Problem | None
     num_frames: int
     digests: dict[str, str]
 
@@ -42,7 +42,7 @@ class Report(NamedTuple):
 def check_folder(
     data_dir: str | os.PathLike,
     streams: tuple[str, ...] = STREAMS,
-    frames: Optional[int] = None,
+    frames: int | None = None,
     num_proc: int = 1,
 ) -> Report:
     """Checks the lists, all files that they name, and the matrices.
@@ -116,7 +116,7 @@ def _examine(root: Path, split: str, streams: tuple[str, ...], pair: tuple[Recor
 
 
 def _judge(
-    rows: list[Recording], findings: list[Finding], frames: Optional[int], seen: dict[tuple[str, str], Recording]
+    rows: list[Recording], findings: list[Finding], frames: int | None, seen: dict[tuple[str, str], Recording]
 ) -> list[Problem]:
     problems = []
     for row, finding in zip(rows, findings):
@@ -176,7 +176,7 @@ def _check_cut(path: Path, expected: np.ndarray) -> list[Problem]:
     return [Problem("matrix", os.fspath(path), f"{unequal} entries differ from the full matrix")] if unequal else []
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.data.react2024.check", description=__doc__)
     parser.add_argument("data_dir", help="a folder in the REACT2024 layout")

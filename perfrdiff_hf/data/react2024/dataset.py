@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import Optional
 
 import datasets
 import numpy as np
@@ -48,8 +47,8 @@ def load_react2024(
     *,
     personal: bool = False,
     streams: tuple[str, ...] = STREAMS,
-    cache_dir: Optional[str | os.PathLike] = None,
-    num_proc: Optional[int] = None,
+    cache_dir: str | os.PathLike | None = None,
+    num_proc: int | None = None,
     on_broken: str = "raise",
 ) -> Dataset:
     """Reads one split; the first call computes the features, later calls map them from the cache.
@@ -103,8 +102,8 @@ def _built(
     split: str,
     rows: list[Recording],
     streams: tuple[str, ...],
-    cache_dir: Optional[str | os.PathLike],
-    num_proc: Optional[int],
+    cache_dir: str | os.PathLike | None,
+    num_proc: int | None,
 ) -> Dataset:
     """All rows with their internal columns, built if these very sources were not built before."""
     builder = React2024(
@@ -197,9 +196,9 @@ def _row(data_dir: str, split: str, listener: Recording, speaker: Recording, str
     return row
 
 
-def _problems(dataset: Dataset, rows: list[Recording]) -> list[Optional[Problem]]:
+def _problems(dataset: Dataset, rows: list[Recording]) -> list[Problem | None]:
     """What is wrong with each row; a row whose content was seen before is a duplicate."""
-    found: list[Optional[Problem]] = []
+    found: list[Problem | None] = []
     seen: dict[tuple[str, str], Recording] = {}
     for row, problem, digests in zip(rows, dataset["problem"], dataset["digests"]):
         if problem:
