@@ -69,7 +69,7 @@ def golden_speaker(recorded, official, monkeypatch) -> dict[str, Tensor]:
     window = {
         "speaker_audio": tensors["in.speaker_audio_encodings"],
         "speaker_emotion": emotion,
-        "speaker_3dmm": tensors["in.speaker_3dmm_encodings"].double() + torch.from_numpy(MEAN_FACE),
+        "speaker_coefficients": tensors["in.speaker_3dmm_encodings"].double() + torch.from_numpy(MEAN_FACE),
     }
     # What comes in the second window must not matter to the reactions of the second window.
     return {name: torch.cat([values, values.flip(0)], dim=1) for name, values in window.items()}
@@ -203,7 +203,7 @@ def test_the_first_window_answers_zeros(official, monkeypatch) -> None:
     silence = {
         "speaker_audio": torch.zeros(1, 100, 78),
         "speaker_emotion": torch.zeros(1, 100, 25),
-        "speaker_3dmm": torch.from_numpy(MEAN_FACE).expand(1, 100, 58),
+        "speaker_coefficients": torch.from_numpy(MEAN_FACE).expand(1, 100, 58),
     }
     reactions = official(**silence, num_reactions=2, num_inference_steps=4).reactions
     assert torch.equal(reactions[:, :, :50], reactions[:, :, 50:])
@@ -220,7 +220,7 @@ def test_each_stream_reaches_the_reactions(make_pipeline: Callable[..., PerFRDif
     speaker = {
         "speaker_audio": torch.randn(1, 100, 78),
         "speaker_emotion": torch.rand(1, 100, 25),
-        "speaker_3dmm": torch.randn(1, 100, 58),
+        "speaker_coefficients": torch.randn(1, 100, 58),
     }
 
     def react(streams: dict[str, Tensor]) -> Tensor:

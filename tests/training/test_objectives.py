@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def rows(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
 
 
 def pwsg_objective(
-    shift_type: str = "low_rank", dropout: float = 0.0, extractor: Optional[PerFRDiffFeatureExtractor] = None
+    shift_type: str = "low_rank", dropout: float = 0.0, extractor: PerFRDiffFeatureExtractor | None = None
 ) -> PWSGObjective:
     parts = {"denoiser": denoiser(dropout), "emotion_vae": vae(), "style_encoder": style_encoder(dropout)}
     generator = weight_shift_generator(shift_type)
