@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils import deprecate
 from huggingface_hub import snapshot_download
 
 from ..behaviour import Behaviour
@@ -201,7 +201,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             TypeError, ValueError: if an argument has a wrong type, shape or value; the message names it.
         """
         if speaker_3dmm is not None:
-            deprecate("speaker_3dmm", "0.4.0", "Use speaker_coefficients.", standard_warn=False)
+            warnings.warn("speaker_3dmm is called speaker_coefficients now.", FutureWarning, stacklevel=2)
             speaker_coefficients = speaker_3dmm
         streams = speaker_streams(speaker_audio, speaker_emotion, speaker_coefficients, speaker)
         checked = self.check_inputs(streams, output_type)
