@@ -1,7 +1,7 @@
 """The pages of the reference: one for each room of the package, made from its docstrings while the site is built.
 
-mkdocs calls the functions whose names begin with `on_`. Nothing is imported from the package, which is read as text, so
-that the reference needs none of its libraries; and no page has to be written when a module or a public name is added.
+mkdocs calls the functions whose names begin with `on_`. Nothing is imported from the package, which is read as text:
+the reference needs none of its libraries, and no page has to be written when a module or a public name is added.
 """
 
 from __future__ import annotations
