@@ -169,7 +169,7 @@ def react(pipeline: PerFRDiffPipeline, clips: TestClips, histories: np.ndarray |
         output = pipeline(
             speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
             speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-            speaker_3dmm=np.stack([arrays.coefficients(row) for row in speakers]),
+            speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
             listener_history=None if histories is None else histories[rows.start : rows.stop],
             num_reactions=NUM_REACTIONS,
             generator=[torch.Generator().manual_seed(1_000 * seed + row) for row in rows],
@@ -231,7 +231,7 @@ def first_clip(output: Path, clips: TestClips, pipeline: PerFRDiffPipeline, seed
     generated = pipeline(
         speaker_audio=arrays.audio(speaker)[None, :frames],
         speaker_emotion=arrays.emotion(speaker)[None, :frames],
-        speaker_3dmm=arrays.coefficients(speaker)[None, :frames],
+        speaker_coefficients=arrays.coefficients(speaker)[None, :frames],
         listener_history=clips.histories[row : row + 1],
         num_reactions=3,
         overlap=5,

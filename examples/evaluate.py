@@ -226,7 +226,7 @@ def react(
     output = pipeline(
         speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
         speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-        speaker_3dmm=np.stack([arrays.coefficients(row) for row in speakers]),
+        speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
         listener_history=history,
         num_reactions=options.num_reactions,
         num_inference_steps=options.num_inference_steps,

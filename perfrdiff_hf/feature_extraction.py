@@ -79,8 +79,8 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
             return_tensors: `"pt"` or `"np"`; by default NumPy arrays.
 
         Returns:
-            A `BatchFeature` with `speaker_audio`, `speaker_emotion` and `speaker_3dmm`, those that were given, each
-            `(1, frames, width)`: `pipe(**features)` takes it as it is.
+            A `BatchFeature` with `speaker_audio`, `speaker_emotion` and `speaker_coefficients`, those that were given,
+            each `(1, frames, width)`: `pipe(**features)` takes it as it is.
 
         Raises:
             ValueError: if the sampling rate is missing, or the streams do not fit (see `Behaviour`).
@@ -94,6 +94,6 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
                 num_frames = len(face) if face is not None else len(waveform) * self.frame_rate // sampling_rate
             audio = mfcc_features(waveform, sampling_rate, num_frames)
         streams = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients).streams
-        names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
+        names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_coefficients"}
         features = {names[stream]: values[None] for stream, values in streams.items()}
         return BatchFeature(features, tensor_type=return_tensors)

@@ -29,7 +29,7 @@ def test_sound_and_face_become_pipeline_arguments():
     coefficients = np.tile(MEAN_FACE, (20, 1))
     features = PerFRDiffFeatureExtractor()(waveform, sampling_rate=16000, coefficients=coefficients)
     assert np.array_equal(features["speaker_audio"][0], mfcc_features(waveform, 16000, 20))
-    assert np.array_equal(features["speaker_3dmm"][0], coefficients)
+    assert np.array_equal(features["speaker_coefficients"][0], coefficients)
     assert "speaker_emotion" not in features
     alone = PerFRDiffFeatureExtractor()(waveform, sampling_rate=16000, return_tensors="pt")
     assert alone["speaker_audio"].shape == (1, 25, 78)

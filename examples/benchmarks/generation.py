@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch._inductor.config
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from measuring import Seconds, Speed, median, memory, peak_megabytes, product_speed, reset_peak, timed_once
 from torch import Tensor
 
@@ -44,6 +45,7 @@ from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
 from perfrdiff_hf.models.weight_shifts import FullShift
 from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
 from perfrdiff_hf.pipelines.streaming import ReactionStream
+from perfrdiff_hf.pipelines.windows import DenoisingReactor
 
 
 WINDOW_SECONDS = WINDOW_SIZE / FRAME_RATE
@@ -355,9 +357,9 @@ def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[Second
 def open_stream(pipe: PerFRDiffPipeline, row: Row) -> ReactionStream:
     """A stream with the row's way of sampling."""
     scheduler = row.scheduler.from_config(pipe.scheduler.config)
-    return ReactionStream(
-        pipe, row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts), batch_size=row.listeners
-    )
+    sampler = row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts)
+    reactor = DenoisingReactor(sampler, pipe.emotion_vae, pipe.feature_extractor, pipe.device)
+    return ReactionStream(reactor, batch_size=row.listeners)
 
 
 def behaviour(batch: int, frames: int) -> dict[str, np.ndarray]:

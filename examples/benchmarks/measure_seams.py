@@ -68,17 +68,18 @@ def react(pipeline: PerFRDiffPipeline, clips: TestClips, overlap: int) -> np.nda
     """Personalised reactions to all test clips, `(rows, 3, frames, 25)`."""
     arrays = clips.listeners
     speakers = [int(arrays.partner[row]) for row in range(len(arrays))]
-    return pipeline(
+    output = pipeline(
         speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
         speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-        speaker_3dmm=np.stack([arrays.coefficients(row) for row in speakers]),
+        speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
         listener_history=clips.histories,
         num_reactions=NUM_REACTIONS,
         overlap=overlap,
         generator=torch.Generator().manual_seed(0),
         output_type="np",
         **SAMPLING,
-    ).reactions
+    )
+    return np.asarray(output.reactions)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..behaviour import COEFFICIENT_CHANNELS, STREAM_WIDTHS, check_same_frames
+from ..behaviour import COEFFICIENT_CHANNELS, STREAM_WIDTHS, Behaviour, check_same_frames
 
 
 ArrayLike = np.ndarray | Tensor
-History = ArrayLike | Sequence[ArrayLike]
+History = ArrayLike | Behaviour | Sequence[ArrayLike | Behaviour]
 
-ARGUMENTS = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_3dmm"}
+ARGUMENTS = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_coefficients"}
 
 
 def check_tensor(name: str, values: ArrayLike, shape: tuple[str | int, ...]) -> Tensor:
@@ -86,24 +86,68 @@ def check_speaker(
     return given
 
 
+def speaker_streams(
+    audio: ArrayLike | None,
+    emotion: ArrayLike | None,
+    coefficients: ArrayLike | None,
+    speaker: Behaviour | Sequence[Behaviour] | None,
+) -> dict[str, ArrayLike | None]:
+    """A call's streams by name, from arrays `(batch, frames, width)` or from the `Behaviour` of each speaker.
+
+    Raises:
+        TypeError: if `speaker` is neither a `Behaviour` nor a sequence of them.
+        ValueError: if both are given, or the speakers differ in their streams or in their number of frames.
+    """
+    arrays = {"audio": audio, "emotion": emotion, "coefficients": coefficients}
+    if speaker is None:
+        return arrays
+    given = [ARGUMENTS[stream] for stream, values in arrays.items() if values is not None]
+    if given:
+        raise ValueError(f"Give speaker or arrays, not both; given: speaker and {', '.join(given)}.")
+    speakers = [speaker] if isinstance(speaker, Behaviour) else list(speaker)
+    if not speakers or not all(isinstance(one, Behaviour) for one in speakers):
+        raise TypeError(
+            "speaker must be a Behaviour or a sequence of them; arrays are given as speaker_audio, speaker_emotion "
+            "and speaker_coefficients."
+        )
+    if len({(tuple(one.streams), len(one)) for one in speakers}) > 1:
+        described = "; ".join(f"{len(one)} frames of {', '.join(one.streams)}" for one in speakers)
+        raise ValueError(f"All speakers must have the same streams and number of frames; given: {described}.")
+    return {name: np.stack([one.streams[name] for one in speakers]) for name in speakers[0].streams}
+
+
 def check_history(history: History, min_frames: int) -> list[Tensor]:
     """Listener histories as a list with one tensor `(listeners, frames, 58)` for each length.
 
-    A single array `(listeners, frames, 58)` gives a list of one; a sequence of `(frames, 58)` one entry a listener.
+    A single array `(listeners, frames, 58)` gives a list of one, and so does a `Behaviour`; a sequence of
+    `(frames, 58)` or of `Behaviour` gives one entry a listener.
 
     Raises:
-        TypeError, ValueError: see `check_tensor`; also if the history is empty or shorter than `min_frames`.
+        TypeError, ValueError: see `check_tensor`; also if the history is empty, shorter than `min_frames`, or a
+            `Behaviour` without coefficients.
     """
+    if isinstance(history, Behaviour):
+        history = [history]
     if isinstance(history, (np.ndarray, Tensor)):
         histories = [check_tensor("listener_history", history, ("listeners", "frames", COEFFICIENT_CHANNELS))]
     else:
         if not len(history):
             raise ValueError("listener_history must hold at least one history; given: an empty sequence.")
         histories = [
-            check_tensor(f"listener_history[{index}]", one, ("frames", COEFFICIENT_CHANNELS))[None]
+            check_tensor(f"listener_history[{index}]", _coefficients_of(one, index), ("frames", COEFFICIENT_CHANNELS))[
+                None
+            ]
             for index, one in enumerate(history)
         ]
     shortest = min(one.shape[1] for one in histories)
     if shortest < min_frames:
         raise ValueError(f"listener_history must have at least {min_frames} frames; given: {shortest}.")
     return histories
+
+
+def _coefficients_of(one: ArrayLike | Behaviour, index: int) -> ArrayLike:
+    if not isinstance(one, Behaviour):
+        return one
+    if one.coefficients is None:
+        raise ValueError(f"listener_history[{index}] must hold coefficients; it holds {', '.join(one.streams)} only.")
+    return one.coefficients

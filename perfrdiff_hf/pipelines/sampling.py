@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from ..models.weight_shifts import WeightShifts
 
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
+
+# Called with the step, counted over all windows, the time step and the tensors; may return some of them changed.
+OnStepEnd = Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
 
 # The official sampler, in the words of `diffusers.DDIMScheduler`.
 OFFICIAL_SCHEDULER_CONFIG = {
@@ -94,7 +97,7 @@ class WindowSampler:
         scheduler: Any,
         settings: SamplingSettings,
         weight_shifts: WeightShifts | None = None,
-        on_step_end: Callable[[int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        on_step_end: OnStepEnd | None = None,
     ):
         self.settings = settings
         self.denoiser = denoiser
@@ -193,6 +196,45 @@ class WindowSampler:
         options = {"generator": self.settings.generator, "eta": self.settings.eta, "use_clipped_model_output": True}
         accepted = inspect.signature(self.scheduler.step).parameters
         return {name: value for name, value in options.items() if name in accepted}
+
+
+class JointSampler(WindowSampler):
+    """One sampler for the speakers of several, one after the other, each with its own listener and generator.
+
+    Args:
+        samplers: with the same denoiser, scheduler and settings, and shifts of the same layout.
+        batch_sizes: speakers of each.
+    """
+
+    def __init__(self, samplers: Sequence[WindowSampler], batch_sizes: Sequence[int]):
+        first = samplers[0]
+        generators: Any = [sampler.settings.generator for sampler in samplers]
+        generators = [one for some in generators for one in (some if isinstance(some, Sequence) else [some])]
+        shifts = [_shifts_of_each(sampler, size) for sampler, size in zip(samplers, batch_sizes)]
+        super().__init__(
+            first.denoiser,
+            first.scheduler,
+            replace(first.settings, generator=None if None in generators else generators),
+            None if first.weight_shifts is None else WeightShifts.stack(shifts),
+        )
+        self._samplers = samplers
+        self._batch_sizes = batch_sizes
+
+    def null_condition(self, tokens: Tensor) -> ConditionCache:
+        """The null conditions of all sessions; each session computes and keeps its own."""
+        conditions_each = len(tokens) // sum(self._batch_sizes)
+        parts = tokens.split([size * conditions_each for size in self._batch_sizes])
+        return ConditionCache.concatenate(
+            [sampler.null_condition(part) for sampler, part in zip(self._samplers, parts)]
+        )
+
+
+def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> WeightShifts | None:
+    """The weight shifts with one listener for each speaker."""
+    shifts = sampler.weight_shifts
+    if shifts is None or shifts.num_listeners == batch_size:
+        return shifts
+    return shifts.listener([0] * batch_size)
 
 
 def join_held(predictions: Tensor, held: Tensor) -> Tensor:

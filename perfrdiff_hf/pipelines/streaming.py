@@ -8,41 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..behaviour import AUDIO_CHANNELS, FRAME_RATE
 from ..data.audio import mfcc_features
 from .inputs import ArrayLike, check_speaker, check_tensor
-from .sampling import WindowSampler
-
-
-if TYPE_CHECKING:
-    from .perfrdiff import PerFRDiffPipeline
+from .windows import DueWindow, WindowReactor
 
 
 # How far one stream of behaviour may run ahead of another before something must be wrong, in windows.
 MOST_WINDOWS_AHEAD = 30
-
-
-@dataclass
-class DueWindow:
-    """What a window of reactions depends on.
-
-    Args:
-        speaker: the speaker's prepared streams over the window before, each `(batch, window, width)`.
-        batch_size: speakers.
-        previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at the
-            beginning. A denoiser with the condition `"past_emotion"` reads them (equation 9).
-        held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
-    """
-
-    speaker: Mapping[str, Tensor]
-    batch_size: int
-    previous: Tensor | None = None
-    held: Tensor | None = None
 
 
 @dataclass
@@ -61,7 +39,7 @@ class ReactionSegment:
 
 
 class ReactionStream:
-    """Reactions to behaviour that arrives bit by bit; made by `PerFRDiffPipeline.stream`.
+    """Reactions to behaviour that arrives bit by bit; made by a pipeline's `stream`.
 
     The window of reactions that begins at frame `t` depends on the speaker's frames before `t` (equation 3), and comes
     out of `push` as soon as the speaker's frame `t - 1` is in. The first one, at frame 0, depends on nothing that the
@@ -72,34 +50,28 @@ class ReactionStream:
     What is kept is one window of the speaker and of the reactions, however long the session.
 
     Args:
-        pipeline: which generates.
-        sampler: how, and for which listeners.
+        reactor: which generates, and for which listeners.
         batch_size: speakers that are heard at once, each with their own listener.
         sampling_rate: samples per second of the sound that `push` may get; None if it gets audio features.
     """
 
     def __init__(
         self,
-        pipeline: PerFRDiffPipeline,
-        sampler: WindowSampler,
+        reactor: WindowReactor,
         batch_size: int,
         sampling_rate: int | None = None,
     ):
-        size, overlap = pipeline.window_size, sampler.settings.overlap
-        if overlap >= size:
-            raise ValueError(f"overlap must be below the window of {size} frames; given: {overlap}.")
-        self.pipeline = pipeline
-        self.sampler = sampler
+        self.reactor = reactor
         self.batch_size = batch_size
         self._sampling_rate = sampling_rate
-        self._stride = size - overlap
+        self._stride = reactor.window_size - reactor.overlap
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that was pushed; the listeners and the settings stay, the generator goes on."""
         # Each stream of behaviour is held from frame `_heard_from` on; before its first frame there is silence.
         self._heard: dict[str, Tensor] = {}
-        self._heard_from = -self.pipeline.window_size
+        self._heard_from = -self.reactor.window_size
         self._samples = np.zeros((self.batch_size, 0), dtype=np.float32)
         self._shown: Tensor | None = None
         self._next_window = 0
@@ -144,12 +116,16 @@ class ReactionStream:
                 and the stream goes on as before.
         """
         chunk, samples_left = self._check_chunk(audio, emotion, coefficients, samples)
-        speaker = self.pipeline.prepare_speaker(chunk)
+        self.hear_checked(chunk)
+        self._samples = samples_left
+
+    def hear_checked(self, chunk: Mapping[str, Tensor]) -> None:
+        """Take streams of the speaker that a pipeline has checked already, each `(batch, frames, width)`."""
+        speaker = self.reactor.prepare(chunk)
         if not self._heard:
-            self._heard = self.pipeline.silent_window(speaker, self.batch_size)
+            self._heard = self.reactor.silence(speaker, self.batch_size)
         joined = {name: torch.cat([self._heard[name], values], dim=1) for name, values in speaker.items()}
         self._heard = {**self._heard, **joined}
-        self._samples = samples_left
 
     def flush(self) -> list[ReactionSegment]:
         """End the session: hold the speaker's last frame until one more window begins, and give its segment."""
@@ -166,7 +142,11 @@ class ReactionStream:
         """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
         while self.is_due and (until is None or self._shown_until < until):
             window = self.due_window()
-            yield self.show(self.pipeline.react(window, self.sampler))
+            yield self.show(self.reactor.react(window))
+
+    def count_windows(self, frames: int) -> int:
+        """How many windows begin before a frame, counted from the beginning of the stream."""
+        return 1 + max(0, -(-(frames - self.reactor.window_size) // self._stride))
 
     @property
     def is_due(self) -> bool:
@@ -175,7 +155,7 @@ class ReactionStream:
 
     def due_window(self) -> DueWindow:
         """What the next window of reactions depends on; only where it `is_due`."""
-        overlap, size = self.sampler.settings.overlap, self.pipeline.window_size
+        overlap, size = self.reactor.overlap, self.reactor.window_size
         first = self._next_window - size - self._heard_from
         speaker = {name: values[:, first : first + size] for name, values in self._heard.items()}
         if self._shown is None:
@@ -189,10 +169,10 @@ class ReactionStream:
 
     def show(self, reactions: Tensor) -> ReactionSegment:
         """Take the reactions `(batch, num_reactions, window, 25)` to the due window; their new frames."""
-        size, overlap = self.pipeline.window_size, self.sampler.settings.overlap
+        size, overlap = self.reactor.window_size, self.reactor.overlap
         # The first window has nothing to join.
         new = reactions if self._shown is None else reactions[:, :, overlap:]
-        segment = ReactionSegment(self._shown_until, new, self.pipeline.decode(new))
+        segment = ReactionSegment(self._shown_until, new, self.reactor.decode(new))
         self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -size - overlap :]
         self._next_window += self._stride
         self._forget()
@@ -201,11 +181,11 @@ class ReactionStream:
     @property
     def _shown_until(self) -> int:
         """The frame after the last one that was generated."""
-        return 0 if self._shown is None else self._next_window + self.sampler.settings.overlap
+        return 0 if self._shown is None else self._next_window + self.reactor.overlap
 
     def _forget(self) -> None:
         """Keep only what the next window needs."""
-        keep_from = self._next_window - self.pipeline.window_size
+        keep_from = self._next_window - self.reactor.window_size
         self._heard = {name: values[:, keep_from - self._heard_from :] for name, values in self._heard.items()}
         self._heard_from = keep_from
 
@@ -233,7 +213,7 @@ class ReactionStream:
         if self._sampling_rate is not None and self._heard:
             given |= set(self._heard)  # sound and face may come in turns
         if not self._heard:
-            self.pipeline.check_streams(given)
+            self.reactor.check_streams(given)
         elif given != set(self._heard):
             raise ValueError(
                 f"Every chunk must hold the streams of the first one, {sorted(self._heard)}; given: {sorted(chunk)}."
@@ -248,7 +228,7 @@ class ReactionStream:
         lengths = {name: values.shape[1] for name, values in self._heard.items()}
         lengths.update({name: lengths.get(name, 0) + values.shape[1] for name, values in chunk.items()})
         ahead = max(lengths.values()) - min(lengths.values())
-        if ahead > MOST_WINDOWS_AHEAD * self.pipeline.window_size:
+        if ahead > MOST_WINDOWS_AHEAD * self.reactor.window_size:
             fastest, slowest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
             raise ValueError(
                 f"{fastest} is {ahead} frames ahead of {slowest}. Push the missing frames of {slowest} first, or "
@@ -258,15 +238,15 @@ class ReactionStream:
     def _hear_samples(self, samples: ArrayLike) -> tuple[Tensor, np.ndarray]:
         """Audio features of the frames that the samples complete, `(batch, frames, 78)`, and the samples left over."""
         if self._sampling_rate is None:
-            raise ValueError("samples need a sampling_rate: give it to PerFRDiffPipeline.stream.")
+            raise ValueError("samples need a sampling_rate: give it to the pipeline's stream().")
         given = check_tensor("samples", samples, ("batch", "samples")).float().cpu().numpy()
         if len(given) != self.batch_size:
             raise ValueError(f"samples must hold {self.batch_size} speakers; given: {len(given)}.")
         sound = np.concatenate([self._samples, given], axis=1)
-        per_frame = int(self._sampling_rate / self.pipeline.feature_extractor.frame_rate)
+        per_frame = int(self._sampling_rate / FRAME_RATE)
         frames = sound.shape[1] // per_frame
         if not frames:
-            return torch.zeros(self.batch_size, 0, 78), sound
+            return torch.zeros(self.batch_size, 0, AUDIO_CHANNELS), sound
         # A frame's features depend on its own samples only, so that no chunking can change them.
         features = np.stack(
             [mfcc_features(one, self._sampling_rate, frames) for one in sound[:, : frames * per_frame]]

@@ -150,7 +150,7 @@ class StageValidation:
         return pipeline(
             speaker_audio=arrays.audio(speaker).copy()[None],
             speaker_emotion=arrays.emotion(speaker).copy()[None],
-            speaker_3dmm=arrays.coefficients(speaker).copy()[None],
+            speaker_coefficients=arrays.coefficients(speaker).copy()[None],
             listener_history=history,
             num_reactions=self.config.run.validation_reactions,
             num_inference_steps=self.config.run.validation_steps,

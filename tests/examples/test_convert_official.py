@@ -75,7 +75,7 @@ def react(pipeline: PerFRDiffPipeline, history):
     return pipeline(
         speaker_audio=torch.randn(1, 100, 78, generator=inputs),
         speaker_emotion=torch.rand(1, 100, 25, generator=inputs),
-        speaker_3dmm=torch.randn(1, 100, 58, generator=inputs),
+        speaker_coefficients=torch.randn(1, 100, 58, generator=inputs),
         listener_history=history,
         num_reactions=2,
         num_inference_steps=3,

@@ -25,7 +25,7 @@ def speaker() -> dict[str, np.ndarray]:
     return {
         "speaker_audio": random.standard_normal((*shape, 78)).astype(np.float32),
         "speaker_emotion": random.uniform(0, 1, (*shape, 25)).astype(np.float32),
-        "speaker_3dmm": (MEAN_FACE + 0.1 * random.standard_normal((*shape, 58))).astype(np.float32),
+        "speaker_coefficients": (MEAN_FACE + 0.1 * random.standard_normal((*shape, 58))).astype(np.float32),
     }
 
 

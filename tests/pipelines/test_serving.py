@@ -10,7 +10,7 @@ from perfrdiff_hf import serve
 
 
 FAST = {"num_reactions": 2, "num_inference_steps": 3}
-NAMES = {"speaker_audio": "audio", "speaker_emotion": "emotion", "speaker_3dmm": "coefficients"}
+NAMES = {"speaker_audio": "audio", "speaker_emotion": "emotion", "speaker_coefficients": "coefficients"}
 
 
 def part(speaker, row, start, stop):

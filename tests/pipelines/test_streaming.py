@@ -12,7 +12,7 @@ from perfrdiff_hf.pipelines.sampling import join_held
 
 
 FAST = {"num_reactions": 2, "num_inference_steps": 2}
-NAMES = {"speaker_audio": "audio", "speaker_emotion": "emotion", "speaker_3dmm": "coefficients"}
+NAMES = {"speaker_audio": "audio", "speaker_emotion": "emotion", "speaker_coefficients": "coefficients"}
 
 
 def chunks(speaker, lengths):
@@ -73,7 +73,7 @@ def test_reset_begins_anew(pipeline, speaker, seeded):
     ],
 )
 def test_stream_is_usable_after_bad_input(pipeline, speaker, seeded, chunk, message):
-    speaker.pop("speaker_3dmm")
+    speaker.pop("speaker_coefficients")
     undisturbed = pipeline(**speaker, generator=seeded(), **FAST).reactions
     stream = pipeline.stream(batch_size=2, generator=seeded(), **FAST)
     pieces = chunks(speaker, [60, 70])
@@ -99,7 +99,7 @@ def test_overlapping_windows_cover_every_frame_once(pipeline, speaker, seeded, o
 
 def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
     shown = []
-    sampler_class = type(pipeline.stream(batch_size=2, **FAST).sampler)
+    sampler_class = type(pipeline.stream(batch_size=2, **FAST).reactor.sampler)
 
     class Spy(sampler_class):
         def sample(self, tokens, latents, held=None):
@@ -108,7 +108,7 @@ def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
             return window
 
     stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=10, **FAST)
-    stream.sampler.__class__ = Spy
+    stream.reactor.sampler.__class__ = Spy
     for chunk in chunks(speaker, [130]):
         stream.push(**chunk)
     assert shown[0][0] is None

@@ -1,0 +1,65 @@
+"""Speaker behaviour encoding (SBE): from what a speaker shows to the conditions of GAFRG, for training and generation.
+
+Audio features and coefficients go in as they are; emotion gives the speaker's latent through the emotion VAE
+(equation 4). The past reaction is the condition of equation 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .emotion_vae import EmotionVAEModel
+
+
+# Which stream of behaviour a kind of condition is made of. `"past_emotion"` is made of reactions.
+STREAM_OF_CONDITION = {
+    "audio": "audio",
+    "coefficients": "coefficients",
+    "speaker_emotion": "emotion",
+    "speaker_latent": "emotion",
+}
+# Kinds that training and pipelines can fill; the model itself knows more of them, for converted checkpoints.
+FILLED_CONDITIONS = (*STREAM_OF_CONDITION, "past_emotion")
+
+
+def speaker_conditions(
+    denoiser: Any, emotion_vae: EmotionVAEModel | None, speaker: Mapping[str, Tensor], past: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The conditions of a denoiser for windows of speakers.
+
+    Args:
+        denoiser: a `GAFRGTransformer1DModel`; it says which kinds there are.
+        emotion_vae: for the speaker's latent; None where the denoiser has none.
+        speaker: `"audio"` `(batch, w, 78)`, `"emotion"` `(batch, w, 25)` and `"coefficients"` `(batch, w, 58)` with
+            the mean face removed; kinds made of a stream that is missing are missing in what is returned.
+        past: `(batch, k, w, 25)` the `k` reactions over the same frames, each with a past of its own, so that each is
+            a condition of its own; left out where the denoiser takes no past.
+
+    Returns:
+        Kind to values for `encode_condition`: `batch` rows, or `batch * k` where a past is given and taken.
+    """
+    kinds = denoiser.condition_widths
+    takes_past = past is not None and "past_emotion" in kinds
+    repeats = past.shape[1] if takes_past and past is not None else 1
+    conditions: dict[str, Tensor] = {}
+    for kind, stream in STREAM_OF_CONDITION.items():
+        if kind not in kinds or stream not in speaker:
+            continue
+        values = speaker[stream]
+        if kind == "speaker_latent":
+            values = _latent(emotion_vae, values)
+        conditions[kind] = values.repeat_interleave(repeats, dim=0)
+    if takes_past and past is not None:
+        conditions["past_emotion"] = past.flatten(0, 1)
+    return {kind: conditions[kind] for kind in kinds if kind in conditions}
+
+
+def _latent(emotion_vae: EmotionVAEModel | None, emotion: Tensor) -> Tensor:
+    if emotion_vae is None:
+        raise ValueError("This denoiser has the condition 'speaker_latent' and needs an emotion_vae; given: None.")
+    with torch.no_grad():  # the VAE is frozen wherever a denoiser uses it
+        return emotion_vae.encode(emotion.to(emotion_vae.dtype)).hidden_state

@@ -1,0 +1,221 @@
+"""One window of reactions: what it depends on, and what turns it into reactions.
+
+A `WindowReactor` is all that streams and serving know of a system. A pipeline makes one for each session, with the
+session's settings and listeners.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ..behaviour import STREAM_WIDTHS
+from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..models.conditions import STREAM_OF_CONDITION, speaker_conditions
+from ..models.emotion_vae import EmotionVAEModel
+from .inputs import ARGUMENTS
+from .sampling import JointSampler, WindowSampler
+
+
+@dataclass
+class DueWindow:
+    """What a window of reactions depends on.
+
+    Args:
+        speaker: the speaker's prepared streams over the window before, each `(batch, window, width)`.
+        batch_size: speakers.
+        previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at the
+            beginning.
+        held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
+    """
+
+    speaker: Mapping[str, Tensor]
+    batch_size: int
+    previous: Tensor | None = None
+    held: Tensor | None = None
+
+    @classmethod
+    def join(cls, windows: Sequence[DueWindow]) -> DueWindow:
+        """One window of several: the speakers of the first, then those of the second, and so on."""
+
+        def join(tensors: Sequence[Tensor | None]) -> Tensor | None:
+            present = [tensor for tensor in tensors if tensor is not None]
+            return torch.cat(present) if present else None
+
+        return cls(
+            speaker={name: torch.cat([window.speaker[name] for window in windows]) for name in windows[0].speaker},
+            batch_size=sum(window.batch_size for window in windows),
+            previous=join([window.previous for window in windows]),
+            held=join([window.held for window in windows]),
+        )
+
+    @property
+    def kind(self) -> Hashable:
+        """What windows must share to be joined."""
+        return frozenset(self.speaker), self.previous is None
+
+
+class WindowReactor(ABC):
+    """Turns windows of speakers into windows of reactions, for one session with its settings and listeners.
+
+    A system that reacts window by window implements `react` and `decode`; the rest has defaults.
+
+    Args:
+        feature_extractor: the mean face, and the length of a window.
+        device: where it reacts.
+        dtype: of the streams that `react` gets.
+        overlap: frames by which each window reaches back over the one before it.
+    """
+
+    def __init__(
+        self,
+        feature_extractor: PerFRDiffFeatureExtractor,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        overlap: int = 0,
+    ):
+        self.feature_extractor = feature_extractor
+        self.device = device
+        self.dtype = dtype
+        self.overlap = overlap
+        self.window_size = feature_extractor.window_size
+        if not 0 <= overlap < self.window_size:
+            raise ValueError(f"overlap must be below the window of {self.window_size} frames; given: {overlap}.")
+
+    def check_streams(self, given: Iterable[str]) -> None:  # noqa: B027  (to be overridden where it cannot)
+        """See that the system can do without the streams of behaviour that are missing; by default it can.
+
+        Raises:
+            ValueError: if not.
+        """
+
+    def prepare(self, speaker: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring the speaker's streams to the device and remove the mean face."""
+        prepared = {name: values.to(self.device, self.dtype) for name, values in speaker.items()}
+        if "coefficients" in prepared:
+            prepared["coefficients"] = self.feature_extractor.remove_mean_face(prepared["coefficients"])
+        return prepared
+
+    def silence(self, streams: Iterable[str], batch_size: int) -> dict[str, Tensor]:
+        """The window before the speaker's first: zeros, as in the official test."""
+        options: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        return {name: torch.zeros(batch_size, self.window_size, STREAM_WIDTHS[name], **options) for name in streams}
+
+    @abstractmethod
+    def react(self, window: DueWindow) -> Tensor:
+        """A window of reactions, `(batch, num_reactions, window, 25)` in [-1, 1]."""
+
+    @abstractmethod
+    def decode(self, reactions: Tensor) -> Tensor:
+        """The coefficients `(..., 58)`, mean face included, that go with reactions `(..., 25)`."""
+
+    def batch_key(self, batch_size: int) -> Hashable:
+        """What reactors must share so that their windows can be one batch; by default none shares with another."""
+        return id(self)
+
+    def join(self, others: Sequence[WindowReactor], batch_sizes: Sequence[int]) -> WindowReactor:
+        """One reactor for the speakers of this and others with the same `batch_key`, one after the other.
+
+        Args:
+            others: the others, without this one.
+            batch_sizes: speakers of this one and of each of the others.
+        """
+        raise NotImplementedError(f"{type(self).__name__} shares no batch with others.")
+
+
+class DenoisingReactor(WindowReactor):
+    """PerFRDiff's window: encode the speaker, denoise reactions, decode their coefficients.
+
+    Args:
+        sampler: which denoises, and for which listeners.
+        emotion_vae: for the speaker's latent, and from emotion to coefficients.
+        feature_extractor: the mean face, and the length of a window.
+        device: where it reacts.
+    """
+
+    def __init__(
+        self,
+        sampler: WindowSampler,
+        emotion_vae: EmotionVAEModel,
+        feature_extractor: PerFRDiffFeatureExtractor,
+        device: torch.device,
+    ):
+        # Noise and steps stay in float32 where the denoiser computes in less.
+        dtype = torch.promote_types(sampler.denoiser.dtype, torch.float32)
+        super().__init__(feature_extractor, device, dtype, sampler.settings.overlap)
+        self.sampler = sampler
+        self.emotion_vae = emotion_vae
+
+    def check_streams(self, given: Iterable[str]) -> None:
+        """See that the model was trained to do without the streams of behaviour that are missing.
+
+        Raises:
+            ValueError: if not.
+        """
+        denoiser, given = self.sampler.denoiser, set(given)
+        needed = {STREAM_OF_CONDITION[kind] for kind in denoiser.condition_widths if kind in STREAM_OF_CONDITION}
+        missing = [ARGUMENTS[stream] for stream in ARGUMENTS if stream in needed - given]
+        if missing and denoiser.config.condition_dropout == 0:
+            raise ValueError(
+                f"This model was trained with every stream (condition_dropout 0) and needs {', '.join(missing)}."
+            )
+
+    @torch.no_grad()
+    def encode(self, speaker: Mapping[str, Tensor], past: Tensor | None = None) -> Tensor:
+        """The condition's tokens for one window of the speaker (SBE, equation 4).
+
+        Args:
+            speaker: the speaker's prepared streams, `(batch, window, width)`.
+            past: the reactions of the window before, `(batch, num_reactions, window, 25)`, where the denoiser is
+                conditioned on them (equation 9).
+
+        Returns:
+            `(batch, tokens, hidden_size)`, or `(batch * num_reactions, ...)` where each reaction has its own past.
+        """
+        denoiser = self.sampler.denoiser
+        conditions = speaker_conditions(denoiser, self.emotion_vae, speaker, past)
+        conditions = {kind: values.to(denoiser.dtype) for kind, values in conditions.items()}
+        return denoiser.encode_condition(conditions, num_frames=self.window_size)
+
+    @torch.no_grad()
+    def react(self, window: DueWindow) -> Tensor:
+        """Denoise a window of reactions, `(batch, num_reactions, window, 25)` in [-1, 1]."""
+        latents = self.sampler.noise(window.batch_size, self.window_size, self.device, self.dtype)
+        past = None
+        if "past_emotion" in self.sampler.denoiser.condition_widths:
+            past = torch.zeros_like(latents) if window.previous is None else window.previous
+        return self.sampler.sample(self.encode(window.speaker, past), latents, window.held)
+
+    @torch.no_grad()
+    def decode(self, reactions: Tensor) -> Tensor:
+        """The coefficients `(..., 58)`, mean face included, that go with reactions `(..., 25)`."""
+        coefficients = self.emotion_vae.to_coefficients(reactions.to(self.emotion_vae.dtype))
+        return self.feature_extractor.add_mean_face(coefficients.to(reactions.dtype))
+
+    def batch_key(self, batch_size: int) -> Hashable:
+        """Everything but speakers, listeners and noise: the same models, scheduler and settings."""
+        sampler = self.sampler
+        generator = sampler.settings.generator
+        return (
+            id(sampler.denoiser),
+            id(self.emotion_vae),
+            id(self.feature_extractor),
+            type(sampler.scheduler),
+            repr(sorted(sampler.scheduler.config.items(), key=str)),
+            replace(sampler.settings, generator=None),
+            None if sampler.weight_shifts is None else sampler.weight_shifts.layout,
+            generator is None,
+            # One generator for several speakers cannot be told apart by row: such a stream stays alone.
+            id(generator) if isinstance(generator, Generator) and batch_size > 1 else None,
+        )
+
+    def join(self, others: Sequence[WindowReactor], batch_sizes: Sequence[int]) -> DenoisingReactor:
+        """One reactor whose sampler knows every session's listeners and noise."""
+        samplers = [self.sampler, *(other.sampler for other in others if isinstance(other, DenoisingReactor))]
+        joint = JointSampler(samplers, batch_sizes)
+        return DenoisingReactor(joint, self.emotion_vae, self.feature_extractor, self.device)
