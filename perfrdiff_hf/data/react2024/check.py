@@ -175,7 +175,7 @@ def _check_cut(path: Path, expected: np.ndarray) -> list[Problem]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.data.react2024.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfrdiff check", description=__doc__)
     parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
     parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS, help="the streams it should have")
     parser.add_argument("--frames", type=int, help="frames that every clip must have (REACT: 750)")
