@@ -12,6 +12,7 @@ from ..behaviour import COEFFICIENT_CHANNELS, MEAN_FACE
 from .arrays import ClipArrays
 from .react2024.appropriateness import load_appropriateness
 from .react2024.dataset import load_react2024
+from .react2024.layout import MEAN_FACE_FILE
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Corpus:
         Raises:
             ValueError: if the file does not hold 58 values.
         """
-        path = self.data_dir / "mean_face.npy"
+        path = self.data_dir / MEAN_FACE_FILE
         if not path.is_file():
             return MEAN_FACE
         mean_face = np.load(path, allow_pickle=False).astype(np.float32).reshape(-1)

@@ -15,6 +15,7 @@ from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
+from perfrdiff_hf.data.react2024.check import check_folder
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.data.react2024.problems import BrokenDataError
 from perfrdiff_hf.data.sharing import write_shareable
@@ -67,6 +68,7 @@ def test_the_personal_task_needs_a_clip_1_of_everybody(make_dyads, tmp_path):
     assert len(load_react2024(root, "val", streams=("emotion",), cache_dir=tmp_path)) == 8
     with pytest.raises(ValueError, match=r"2 listeners of val have no clip 1, .* the first is Lab/monday/c"):
         load_react2024(root, "val", personal=True, streams=("emotion",), cache_dir=tmp_path)
+    assert any("2 listeners have no clip 1" in note for note in check_folder(root, ("emotion",)).notes)
 
 
 def test_processes_do_not_change_rows(dyads, cache, tmp_path):
