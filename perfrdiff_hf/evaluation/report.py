@@ -238,7 +238,7 @@ def _over_clips(report: ReactionReport, name: str) -> list[Cell]:
 def _pairs(report: ReactionReport) -> Table | None:
     """The paired differences; None where there is nothing to compare."""
     unit = "clips" if report.listeners is None else "listeners"
-    rows = [
+    rows: list[list[Cell]] = [
         [pair, _headed(metric), test.difference, f"{test.p_value:.4f}", f"{test.num_units} {unit}"]
         for pair, tests in report.pairs().items()
         for metric, test in tests.items()

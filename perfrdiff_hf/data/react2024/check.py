@@ -22,7 +22,7 @@ from ...behaviour import FRAME_RATE, STREAMS
 from ..dyads import SPLITS, Pairs, Recording, both_ways, check_streams, listeners
 from .appropriateness import load_appropriateness, read_matrix
 from .clips import duplicate, missing_files, read_clip
-from .layout import FULL_MATRIX, STREAM_FOLDERS, cut_matrix_path, read_pairs
+from .layout import FULL_MATRIX, HISTORY_CLIP, STREAM_FOLDERS, cut_matrix_path, read_pairs, without_history
 from .problems import BrokenFileError, Problem, summary
 
 
@@ -87,6 +87,8 @@ def check_folder(
         findings = _examine_all(root, split, pairs, _present(root, split, streams), num_proc)
         problems += missing + _judge(rows, findings, frames, seen)
         problems += _check_matrices(root, split, len(rows), notes)
+        if without := without_history(rows):
+            notes.append(f"{split}: {len(without)} listeners have no clip {HISTORY_CLIP}, the personal task's history")
         notes.append(f"{split}: {len(pairs)} pairs, {len(rows)} recordings, {_lengths(findings)}")
     return Report(problems, notes)
 
@@ -175,7 +177,7 @@ def _check_cut(path: Path, expected: np.ndarray) -> list[Problem]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.data.react2024.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfrdiff check", description=__doc__)
     parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
     parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS, help="the streams it should have")
     parser.add_argument("--frames", type=int, help="frames that every clip must have (REACT: 750)")
