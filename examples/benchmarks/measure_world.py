@@ -1,7 +1,7 @@
 """Measure a synthetic world: what each kind of knowledge is worth in FRCorr, and how well one clip shows a style.
 
 ```
-python -m perfrdiff_hf.synthetic.world world --size bench
+perfrdiff world world --size bench
 python examples/benchmarks/measure_world.py world --output world_report.json
 ```
 """

@@ -27,7 +27,6 @@ a folder that has no matrix, for `load_appropriateness` to find.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,9 +36,11 @@ import numpy as np
 from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
+from ..data.dyads import SPLITS
 from ..data.react2024.appropriateness import load_appropriateness
 from ..data.react2024.dataset import load_react2024
-from ..data.react2024.layout import SPLITS
+from ..data.react2024.layout import cut_matrix_path
+from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
 
 
@@ -191,13 +192,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(data_dir: Path, split: str, matrix: np.ndarray, truth: np.ndarray | None) -> int:
-    path = data_dir / f"neighbour_emotion_{split}.npy"
+    path = cut_matrix_path(data_dir, split)
     if truth is not None:
         print(f"{data_dir} has a matrix for {split} already; {path.name} is not written.", file=sys.stderr)
         return 1
-    beside = path.with_suffix(".writing.npy")
-    np.save(beside, matrix)
-    os.replace(beside, path)
+    with file_beside(path) as beside:
+        np.save(beside, matrix)
     print(f"Wrote {path}.")
     return 0
 

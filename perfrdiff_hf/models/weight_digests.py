@@ -43,5 +43,5 @@ def _digest(weights: Mapping[str, Tensor], dtype: torch.dtype) -> str:
     for name in sorted(weights):
         values = weights[name].detach().to("cpu", dtype).contiguous()
         digest.update(f"{name} {tuple(values.shape)};".encode())
-        digest.update(values.view(torch.uint8).numpy())
+        digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import file_beside
 from .weight_digests import digests_agree
 
 
@@ -244,15 +245,11 @@ class WeightShifts(Mapping[str, LayerShift]):
             for name, shift in self.items()
             for field, tensor in _tensors(shift).items()
         }
-        beside = folder / f".{WEIGHTS_NAME}.{os.getpid()}"
         metadata = {"format": "pt", "shift_mode": next(iter(self.values())).mode}
         if self.generator_digests is not None:
             metadata["generator_digests"] = json.dumps(self.generator_digests)
-        try:
+        with file_beside(folder / WEIGHTS_NAME) as beside:
             save_file(tensors, beside, metadata=metadata)
-            os.replace(beside, folder / WEIGHTS_NAME)
-        finally:
-            beside.unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(

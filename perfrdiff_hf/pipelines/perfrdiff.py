@@ -22,7 +22,14 @@ from ..models.pwsg import PWSGModel
 from ..models.weight_shifts import WeightShifts
 from .inputs import ArrayLike, History, check_history, speaker_streams
 from .reaction_pipeline import ReactionOutput, ReactionPipeline
-from .sampling import OFFICIAL_SCHEDULER_CONFIG, Generators, OnStepEnd, SamplingSettings, WindowSampler
+from .sampling import (
+    OFFICIAL_SCHEDULER_CONFIG,
+    Generators,
+    OnStepEnd,
+    SamplingSettings,
+    WindowSampler,
+    check_scheduler,
+)
 from .windows import DenoisingReactor
 
 
@@ -140,7 +147,11 @@ class PerFRDiffPipeline(ReactionPipeline):
             is_interrupted: see `WindowSampler`.
             settings: `SamplingSettings`: `num_reactions`, `num_inference_steps`, `guidance_scale`, `overlap`,
                 `generator` and so on, as for the call.
+
+        Raises:
+            TypeError, ValueError: as the call; see also `check_scheduler`.
         """
+        check_scheduler(self.scheduler)
         shifts = self._choose_shifts(listener_history, weight_shifts, batch_size)
         sampler = WindowSampler(
             self.denoiser, self.scheduler, SamplingSettings(**settings), shifts, on_step_end, is_interrupted

@@ -137,16 +137,13 @@ class WindowSampler:
 
     Args:
         denoiser: GAFRG.
-        scheduler: one of `WORKING_SCHEDULERS`; a copy of it is used.
+        scheduler: one of those that `check_scheduler` takes; a copy of it is used.
         settings: how to sample.
         weight_shifts: the listeners' shifts; None is the generic model.
         on_step_end: called after every denoising step with `(step, timestep, tensors)`, the step counted over all
             windows; may return `latents` to go on with.
         is_interrupted: asked after every step; once it says so, the window ends with the clean reactions as they were
             predicted last.
-
-    Raises:
-        ValueError: see `check_scheduler`.
     """
 
     def __init__(
@@ -158,7 +155,6 @@ class WindowSampler:
         on_step_end: OnStepEnd | None = None,
         is_interrupted: Callable[[], bool] | None = None,
     ):
-        check_scheduler(scheduler)
         self.settings = settings
         self.denoiser = denoiser
         self.scheduler = type(scheduler).from_config(scheduler.config)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -133,3 +134,17 @@ def test_command_writes_a_matrix_that_the_loader_finds(own_dyads, capsys, tmp_pa
     assert "Wrote" in capsys.readouterr().out
     matrix = load_appropriateness(own_dyads, "val")
     assert matrix.shape == (4, 4) and matrix.diagonal().all()
+
+
+def test_a_matrix_that_cannot_be_written_leaves_nothing(own_dyads, tmp_path, monkeypatch):
+    def full(path, values):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    (own_dyads / "Approprirate_facial_reaction.npy").unlink()
+    before = sorted(os.listdir(own_dyads))
+    arguments = [str(own_dyads), "--split", "val", "--threshold", "25", "--cache-dir", str(tmp_path / "cache")]
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        main([*arguments, "--write"])
+    assert sorted(os.listdir(own_dyads)) == before

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from perfrdiff_hf.data.react2024.check import check_folder, main
-from perfrdiff_hf.data.react2024.clips import BrokenDataError
 from perfrdiff_hf.data.react2024.dataset import load_react2024
+from perfrdiff_hf.data.react2024.problems import BrokenDataError
 
 
 EMOTION = "val/Emotion/NoXI/002_Paris/P1/1.csv"
@@ -67,6 +67,7 @@ BREAKAGES = {
     "pickled npy": Breakage(
         COEFFICIENTS, lambda path: np.save(path, np.array([{}]), allow_pickle=True), "unreadable", "1.npy"
     ),
+    "header only": Breakage(EMOTION, lambda path: _edit_rows(path, lambda rows: rows[:1]), "wrong shape", "found (0,"),
     "fewer columns": Breakage(
         EMOTION, lambda path: _edit_rows(path, lambda rows: [row.rpartition(",")[0] for row in rows]),
         "wrong shape", "25 columns, it has 24; missing: Contempt",
