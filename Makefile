@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check docs mutants clean
 
 install: $(VENV)/.installed
 
@@ -25,5 +25,13 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/ and the reference, in site/.
+docs: install
+	$(BIN)/mkdocs build --quiet
+
+# Breaks the code in named ways, one at a time, and says which of them no test notices. Takes long.
+mutants: install
+	$(BIN)/python tests/mutants.py
+
 clean:
-	rm -rf $(VENV) demo_output build dist *.egg-info
+	rm -rf $(VENV) demo_output site build dist *.egg-info

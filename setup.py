@@ -1,18 +1,25 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 
+ROOT = Path(__file__).parent
+
+# The version stands in the package alone. It is read as text: importing the package needs what is yet to be installed.
+VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "perfrdiff_hf" / "__init__.py").read_text("utf-8"), re.M)[0]
+
 RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
+DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
 DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3"]
 
 setup(
     name="perfrdiff_hf",
-    version="0.1.0",
+    version=VERSION,
     description="Personalised appropriate facial reactions, online: PerFRDiff for the Hugging Face ecosystem",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
@@ -40,6 +47,7 @@ setup(
         "rendering": RENDERING,
         "training": TRAINING,
         "peft": PEFT,
-        "dev": RENDERING + TRAINING + PEFT + DEVELOPMENT,
+        "docs": DOCUMENTATION,
+        "dev": RENDERING + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
     },
 )

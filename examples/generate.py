@@ -126,7 +126,7 @@ def generate(
         speaker_audio=batched.get("audio"),
         speaker_emotion=batched.get("emotion"),
         speaker_coefficients=batched.get("coefficients"),
-        listener_history=None if history is None else [history.coefficients],
+        listener_history=history,
         num_reactions=options.num_reactions,
         num_inference_steps=options.num_inference_steps,
         guidance_scale=options.guidance_scale,

@@ -1,15 +1,16 @@
 """PerFRDiff for the Hugging Face ecosystem: personalised, multiple, appropriate facial reactions, generated online.
 
-The public names load what they need when they are first used, so that `import perfrdiff_hf` itself stays light.
+The public names load what they need when they are first used, so that `import perfrdiff_hf` itself stays light. Each
+name stands twice below, once where it is loaded from and once for type checkers; a test compares the two.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Behaviour": "behaviour",
@@ -22,6 +23,8 @@ _MODULES = {
     "WeightShifts": "models.weight_shifts",
     "PerFRDiffFeatureExtractor": "feature_extraction",
     "PerFRDiffPipeline": "pipelines.perfrdiff",
+    "ReactionPipeline": "pipelines.reaction_pipeline",
+    "ReactionOutput": "pipelines.reaction_pipeline",
     "ReactionStream": "pipelines.streaming",
     "serve": "pipelines.serving",
     "load_react2024": "data.react2024.dataset",
@@ -31,13 +34,32 @@ _MODULES = {
 
 __all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'perfrdiff_hf' has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if TYPE_CHECKING:
+    from .behaviour import Behaviour as Behaviour
+    from .data.react2024.appropriateness import load_appropriateness as load_appropriateness
+    from .data.react2024.dataset import load_react2024 as load_react2024
+    from .feature_extraction import PerFRDiffFeatureExtractor as PerFRDiffFeatureExtractor
+    from .models.emotion_vae import EmotionVAEModel as EmotionVAEModel
+    from .models.gafrg import GAFRGTransformer1DModel as GAFRGTransformer1DModel
+    from .models.pssl import PSSLConfig as PSSLConfig
+    from .models.pssl import PSSLModel as PSSLModel
+    from .models.pwsg import PWSGConfig as PWSGConfig
+    from .models.pwsg import PWSGModel as PWSGModel
+    from .models.weight_shifts import WeightShifts as WeightShifts
+    from .pipelines.perfrdiff import PerFRDiffPipeline as PerFRDiffPipeline
+    from .pipelines.reaction_pipeline import ReactionOutput as ReactionOutput
+    from .pipelines.reaction_pipeline import ReactionPipeline as ReactionPipeline
+    from .pipelines.serving import serve as serve
+    from .pipelines.streaming import ReactionStream as ReactionStream
+    from .synthetic.world import write_synthetic_world as write_synthetic_world
+else:
+    # Not seen by type checkers: to them, a name that is not listed above is an error and not "anything".
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module 'perfrdiff_hf' has no attribute {name!r}")
+        value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -64,6 +64,7 @@ AUDIO_CHANNELS = len(AUDIO_NAMES)
 EMOTION_CHANNELS = len(EMOTION_NAMES)
 COEFFICIENT_CHANNELS = len(COEFFICIENT_NAMES)
 STREAM_WIDTHS = {"audio": AUDIO_CHANNELS, "emotion": EMOTION_CHANNELS, "coefficients": COEFFICIENT_CHANNELS}
+STREAMS = tuple(STREAM_WIDTHS)
 
 # Mean and standard deviation of the coefficients in REACT (`mean_face.npy`, `std_face.npy`): rotation in radians.
 MEAN_FACE = np.array(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 
 PathLike = str | os.PathLike
@@ -16,7 +18,7 @@ PathLike = str | os.PathLike
 def file_beside(path: PathLike) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if an error occurs.
 
-    It keeps the suffix, from which libraries tell the format, and its name is this process's own.
+    It keeps the suffix, from which libraries tell the format, and its name is this call's own.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -24,7 +26,7 @@ def file_beside(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
-    beside = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    beside = path.with_name(f".{path.stem}.partial-{secrets.token_hex(4)}{path.suffix}")
     try:
         yield beside
         _flush_to_disk(beside)
@@ -34,25 +36,37 @@ def file_beside(path: PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_beside(path: PathLike) -> Iterator[Path]:
+def folder_beside(path: PathLike, existing: Literal["replace", "keep", "refuse"] = "replace") -> Iterator[Path]:
     """A new folder beside `path` to fill; it takes the place of `path` at the end, and vanishes if an error occurs.
 
-    An earlier folder is moved aside first and removed last, so that at every moment one whole folder is there: under
-    its name or, if the process dies between the two moves, under the name that `previous_folder` gives.
-
     The folders above are made if need be.
+
+    Args:
+        path: the folder.
+        existing: what becomes of a folder that is there already, or at the end. "replace": it is moved aside first
+            and removed last, so that at every moment one whole folder is there: under its name or, if the process
+            dies between the two moves, under the name that `previous_folder` gives. "keep": it stays, and the new one
+            vanishes: of several that compute the same, the first wins. "refuse": it stays, and an error says so; an
+            empty folder is taken over.
+
+    Raises:
+        FileExistsError: if a folder that holds something is to be refused, or `path` is no folder.
     """
     path = Path(path)
+    if existing == "refuse":
+        _refuse_content(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     beside.mkdir()
     try:
         yield beside
         for file in beside.rglob("*"):
             if file.is_file():
                 _flush_to_disk(file)
-        _take_place(beside, path)
+        if existing == "replace":
+            _take_place(beside, path)
+        else:
+            _take_free_place(beside, path, existing == "keep")
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -70,6 +84,20 @@ def _take_place(beside: Path, path: Path) -> None:
         os.replace(path, previous)
     os.replace(beside, path)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def _take_free_place(beside: Path, path: Path, keep: bool) -> None:
+    try:
+        os.replace(beside, path)  # onto an empty folder as well
+    except OSError:
+        if not path.is_dir() or not keep:
+            _refuse_content(path)
+            raise
+
+
+def _refuse_content(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} exists and is not an empty folder.")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -10,30 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.golden_files import GOLDEN, REALDATA
+
 
 if TYPE_CHECKING:
     from perfrdiff_hf import PerFRDiffPipeline
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of golden tensors; tests that need it skip where it is absent."""
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"golden tensors are not at {folder}")
-    return folder
+    """The folder of golden tensors."""
+    return GOLDEN
 
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """The folder of small real recordings; tests that need it skip where it is absent."""
-    folder = SHARED / "realdata"
-    if not folder.is_dir():
-        pytest.skip(f"real recordings are not at {folder}")
-    return folder
+    """The folder of small real recordings."""
+    return REALDATA
 
 
 @pytest.fixture(autouse=True)

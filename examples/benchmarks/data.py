@@ -28,9 +28,10 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
+from perfrdiff_hf.data.dyads import listeners
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
-from perfrdiff_hf.data.react2024.layout import listeners, read_pairs, stream_path
+from perfrdiff_hf.data.react2024.layout import read_pairs, stream_path
 from perfrdiff_hf.data.windows import EmotionWindows, ReactionWindows
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch._inductor.config
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from measuring import Seconds, Speed, median, memory, peak_megabytes, product_speed, reset_peak, timed_once
 from torch import Tensor
 

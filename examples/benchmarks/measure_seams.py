@@ -68,7 +68,7 @@ def react(pipeline: PerFRDiffPipeline, clips: TestClips, overlap: int) -> np.nda
     """Personalised reactions to all test clips, `(rows, 3, frames, 25)`."""
     arrays = clips.listeners
     speakers = [int(arrays.partner[row]) for row in range(len(arrays))]
-    return pipeline(
+    output = pipeline(
         speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
         speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
         speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
@@ -78,7 +78,8 @@ def react(pipeline: PerFRDiffPipeline, clips: TestClips, overlap: int) -> np.nda
         generator=torch.Generator().manual_seed(0),
         output_type="np",
         **SAMPLING,
-    ).reactions
+    )
+    return np.asarray(output.reactions)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .react2024.layout import STREAMS
+from ..behaviour import STREAMS
 
 
 class ClipArrays:

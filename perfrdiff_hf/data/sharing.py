@@ -22,8 +22,7 @@ from pathlib import Path
 from datasets import Dataset
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from ..behaviour import FRAME_RATE
-from .react2024.layout import STREAMS
+from ..behaviour import FRAME_RATE, STREAMS
 
 
 SHARD_ROWS = 500

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..baselines.reference import REFERENCE_NAMES, Row
-from ..metrics.reaction_metrics import ReactionMetrics, Scores
+from ..baselines.reference import RECORDED, REFERENCE_NAMES, Row
+from ..files import file_beside
+from ..metrics.inputs import CHANNEL_GROUPS
+from ..metrics.reaction_metrics import BY_RULE, ReactionMetrics, Scores
 from ..metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
+from .tables import DASH, Cell, Table, bounds
 
 
 CONFIDENCE = 0.95
+NOTES = """\
+- {clips} clips, {reactions} reactions each. In brackets: 95 % bootstrap interval over clips.
+- FRCorr and FRdist are sums over the reactions to a clip, as in the published tables.
+- FRDiv, FRDvs, FRVar and FRSyn have no better end: good is near the recorded reactions.
+- FRSyn is the published figure: first reaction only, and a constant channel of either side forces 49 or the first \
+such lag. “all” scores every reaction the same way, “corrected” only channels that vary.
+- “FRSyn by rule” is the share of clips in which a constant channel decides the published FRSyn.
+- FRRea-motion is a Fréchet distance of motion features, not the published FRRea of rendered frames."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricSummary:
     """One metric of one system.
 
     Args:
@@ -104,15 +113,17 @@ class ReactionReport:
 
     def to_markdown(self) -> str:
         """All systems in one table with 95 % intervals over clips, then each system in detail."""
-        from .tables import markdown
-
-        return markdown(self)
+        reactions = next(iter(self.scores.values())).num_reactions
+        parts = [_comparison(self).markdown(), NOTES.format(clips=self.num_clips, reactions=reactions)]
+        if pairs := _pairs(self):
+            parts.append(pairs.markdown())
+        parts += [f"### {name}\n\n{_details(self, name).markdown()}" for name in self.systems]
+        return "\n\n".join(parts)
 
     def to_latex(self) -> str:
-        """All systems in one booktabs table."""
-        from .tables import latex
-
-        return latex(self)
+        """All systems in one booktabs table: a line a system, the interval over clips in small print."""
+        rows = [[name, *_over_clips(self, name)] for name in self.figures]
+        return Table(["System", *map(_headed, self.metrics)], rows).latex()
 
     def save(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
         """Write NAME.json, NAME.md, NAME.tex, and the per-clip values as NAME_clips.npz (arrays "system/metric").
@@ -126,21 +137,23 @@ class ReactionReport:
         paths = []
         for suffix, text in texts.items():
             paths.append(folder / f"{name}{suffix}")
-            _replace(paths[-1], functools.partial(_write_text, text))
+            with file_beside(paths[-1]) as beside:
+                beside.write_text(text + "\n", encoding="utf-8")
         values = {f"{system}/{m}": v for system, found in self.scores.items() for m, v in found.values.items()}
         if self.listeners is not None:
             values["listeners"] = np.array(self.listeners)
         paths.append(folder / f"{name}_clips.npz")
-        _replace(paths[-1], lambda part: _save_npz(part, values))
+        with file_beside(paths[-1]) as beside:
+            np.savez_compressed(beside, **values)  # type: ignore[arg-type]
         return paths
 
-    def _figure(self, system: Scores, metric: str) -> Figure:
+    def _figure(self, system: Scores, metric: str) -> MetricSummary:
         values = system.values[metric]
         is_sum = metric.startswith(("FRCorr", "FRdist"))
         listeners = None
         if self.listeners is not None:
             listeners = bootstrap_interval(values, self.listeners, CONFIDENCE, seed=self.seed)
-        return Figure(
+        return MetricSummary(
             over_clips=bootstrap_interval(values, None, CONFIDENCE, seed=self.seed),
             over_listeners=listeners,
             per_reaction=float(values.mean()) / system.num_reactions if is_sum else None,
@@ -168,6 +181,25 @@ def compare(
         listeners: `(clips,)` the listener of each clip, for intervals over listeners.
         batch_size: clips at a time.
         progress: show a progress bar for each system.
+
+    Returns:
+        The report; it prints as Markdown and LaTeX, and saves itself.
+
+    Raises:
+        ValueError: if there is no system, or shapes do not fit (see `ReactionMetrics`).
+
+    Example:
+        ```python
+        import numpy as np
+
+        from perfrdiff_hf.evaluation import compare
+
+        generator = np.random.default_rng(0)
+        targets, speaker = generator.random((2, 4, 100, 25), dtype=np.float32)
+        reactions = generator.random((4, 3, 100, 25), dtype=np.float32)  # three to each of four clips
+        report = compare({"noise": reactions}, targets, speaker, np.eye(4, dtype=bool))
+        print(report.to_markdown())
+        ```
     """
     scores = {}
     for name, predictions in systems.items():
@@ -187,7 +219,59 @@ def _with_progress(batches: list[np.ndarray], name: str) -> Any:
     return tqdm(batches, desc=name, unit="batch")
 
 
-def _figure_dict(figure: Figure) -> dict[str, Any]:
+def _comparison(report: ReactionReport) -> Table:
+    """All systems, a line each."""
+    keys = [key for scores in report.scores.values() for key in scores.overall]
+    extra = [key for key in dict.fromkeys(keys) if key.startswith("FRRea")]
+    rows: list[list[Cell]] = []
+    for name, scores in report.scores.items():
+        share = f"{100 * scores.overall[BY_RULE]:.1f} %"
+        rows.append([name, *_over_clips(report, name), share, *(scores.overall.get(key, np.nan) for key in extra)])
+    return Table(["system", *map(_headed, report.metrics), "FRSyn by rule", *(f"{key} ↓" for key in extra)], rows)
+
+
+def _over_clips(report: ReactionReport, name: str) -> list[Cell]:
+    """A system's metrics with their intervals over clips."""
+    return [report.figures[name][metric].over_clips for metric in report.metrics]
+
+
+def _pairs(report: ReactionReport) -> Table | None:
+    """The paired differences; None where there is nothing to compare."""
+    unit = "clips" if report.listeners is None else "listeners"
+    rows = [
+        [pair, _headed(metric), test.difference, f"{test.p_value:.4f}", f"{test.num_units} {unit}"]
+        for pair, tests in report.pairs().items()
+        for metric, test in tests.items()
+    ]
+    return Table(["paired difference", "metric", "mean [95 %]", "p (sign flips)", "over"], rows) if rows else None
+
+
+def _details(report: ReactionReport, name: str) -> Table:
+    """One system, a line for each metric, beside the recorded reactions."""
+    header = ["metric", "value", "95 % over clips", "95 % over listeners", "per reaction", RECORDED, *CHANNEL_GROUPS]
+    recorded = report.figures.get(RECORDED)
+    rows: list[list[Cell]] = []
+    for metric, figure in report.figures[name].items():
+        rows.append(
+            [
+                _headed(metric),
+                figure.over_clips.value,
+                bounds(figure.over_clips),
+                bounds(figure.over_listeners),
+                figure.per_reaction,
+                recorded[metric].over_clips.value if recorded else DASH,
+                *(figure.groups.get(group) for group in CHANNEL_GROUPS),
+            ]
+        )
+    return Table(header, rows)
+
+
+def _headed(metric: str) -> str:
+    """The metric with an arrow where one direction is better."""
+    return metric + {"FRCorr": " ↑", "FRdist": " ↓"}.get(metric.split()[0], "")
+
+
+def _figure_dict(figure: MetricSummary) -> dict[str, Any]:
     clips = {key: _plain(value) for key, value in asdict(figure.over_clips).items()}
     found: dict[str, Any] = {"value": clips["value"], "over_clips": [clips["low"], clips["high"]]}
     if figure.over_listeners is not None:
@@ -210,22 +294,3 @@ def _paired_dict(test: PairedTest) -> dict[str, Any]:
 
 def _plain(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file, then put it in its place, so that no half-written file is ever found."""
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

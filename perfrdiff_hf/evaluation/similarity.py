@@ -37,9 +37,9 @@ import numpy as np
 from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
+from ..data.dyads import SPLITS
 from ..data.react2024.appropriateness import load_appropriateness
 from ..data.react2024.dataset import load_react2024
-from ..data.react2024.layout import SPLITS
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
 
 

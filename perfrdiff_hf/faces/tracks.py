@@ -1,4 +1,4 @@
-"""Face tracks of common tools -> `Behaviour` at 25 frames per second.
+"""Face tracks of common tools -> `Behaviour` at 25 frames per second, and back.
 
 | format | recognised by | time | lost rows |
 |---|---|---|---|
@@ -9,7 +9,8 @@
 | py-feat csv | columns AU01 ... | frame, at the video's rate | blank or NaN rows |
 | OpenFace 2 csv | columns AU01_r ..., success | timestamp, or frame at the video's rate | success 0 |
 
-Both streams are always returned: what a format lacks is derived by the rules of `face_rules`, and the report says so.
+Both streams are always returned: what a format lacks is derived by the rules of `faces.rules`, and the report says so.
+`write_face_track` writes the first four.
 """
 
 from __future__ import annotations
@@ -20,16 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from ..behaviour import FRAME_RATE, Behaviour
-from . import formats
-from .formats import RecordedTrack
+from ..files import file_beside
+from .formats import FORMATS, RecordedTrack, TrackFile, recognise
 from .rules import binary_action_units
-from .table import Table
 
 
 # Longer gaps are not drawn out into one slow movement: the face stays, and moves on in the last half second.
 LONGEST_BRIDGE_SECONDS = 1.0
 RETURN_SECONDS = 0.5
-_NPY_MAGIC = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,13 @@ class FaceTrack:
 
 
 def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bool = True) -> FaceTrack:
-    """Reads a face track of any known format, bridges lost rows and resamples it to 25 fps.
+    """Read a face track of any known format, bridge lost rows and resample it to 25 fps.
 
     Args:
         path: a csv or npy file; its format is recognised by its content.
         fps: the rate of the video that was tracked, for formats that only count frames (py-feat, OpenFace). If it is
             None, OpenFace's timestamps are used where they make sense, and 25 is assumed elsewhere.
-        calibrate: whether blendshapes on Apple's scale are moved to REACT's (see `face_rules`). Models trained on
+        calibrate: whether blendshapes on Apple's scale are moved to REACT's (see `faces.rules`). Models trained on
             REACT need it; turn it off for a model that was trained on such tracks themselves.
 
     Returns:
@@ -98,6 +97,15 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
         ValueError: if the format is unknown; columns are missing; the file is empty, truncated, of the wrong shape or
             on another scale; cells hold NaN; no row shows a face; times run backwards; or `fps` is given for a format
             with a clock of its own.
+
+    Example:
+        ```python
+        from perfrdiff_hf.faces import read_face_track
+
+        track = read_face_track("listener.csv")
+        print(track.report)  # the format, what was bridged, derived and assumed
+        track.behaviour.coefficients  # (frames, 58) at 25 fps
+        ```
     """
     path = Path(path)
     if fps is not None and not (np.isfinite(fps) and fps > 0):
@@ -126,6 +134,47 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
         notes=track.notes,
     )
     return FaceTrack(behaviour, report)
+
+
+def write_face_track(
+    behaviour: Behaviour, path: str | Path, format: str = "react2024", *, calibrate: bool = True
+) -> None:
+    """Write behaviour as a face track that other programs and `read_face_track` read; whole or not at all.
+
+    | format | what is written | what is lost |
+    |---|---|---|
+    | react2024, to .csv | emotion, six figures | coefficients |
+    | react2024, to .npy | coefficients, to the bit | emotion |
+    | live_link, llv | the 52 blendshapes in [0, 1], and the head's rotation | emotion, translation, see below |
+
+    On Apple's scale a face rests at 0. So with `calibrate` a coefficient below REACT's mean face is written as 0, and
+    read back as the mean face's; one that is beyond Apple's 1 is written as 1. Without it the numbers stay as they
+    are, and must be read without it again. The eyeballs' own angles are written as 0: the eyeLook blendshapes say
+    where the eyes turn.
+
+    Args:
+        behaviour: what to write.
+        path: the file, in a folder that exists.
+        format: "react2024", "live_link" or "llv".
+        calibrate: whether blendshapes are moved from REACT's scale to Apple's, for the last two.
+
+    Raises:
+        ValueError: if the format is unknown or cannot be written, `behaviour` lacks the stream, the suffix does not
+            tell which of REACT's files is meant, or the head is turned by more than 90 degrees.
+        FileNotFoundError: if the folder does not exist.
+
+    Example:
+        ```python
+        reaction = Behaviour(emotion=emotion, coefficients=coefficients)
+        write_face_track(reaction, "reaction.csv", "live_link")  # for whatever plays Live Link Face takes
+        ```
+    """
+    path = Path(path)
+    writers = {form.name: form.write for form in FORMATS if form.write is not None}
+    if format not in writers:
+        raise ValueError(f"format must be one of {', '.join(sorted(writers))}; given: {format!r}.")
+    with file_beside(path) as beside:
+        writers[format](behaviour, beside, calibrate)
 
 
 def combine_tracks(emotion: FaceTrack, coefficients: FaceTrack) -> Behaviour:
@@ -170,23 +219,11 @@ def resample_track(times: np.ndarray, seen: np.ndarray, values: np.ndarray, num_
 
 
 def _recorded_track(path: Path, fps: float | None, calibrate: bool) -> RecordedTrack:
-    with open(path, "rb") as file:
-        is_npy = file.read(len(_NPY_MAGIC)) == _NPY_MAGIC or path.suffix == ".npy"
-    table = None if is_npy else Table(path)
-    name = None if table is None else formats.recognise(table)
-    if fps is not None and name not in ("pyfeat", "openface"):
+    file = TrackFile(path)
+    form = recognise(file)
+    if fps is not None and not form.takes_fps:
         raise ValueError(f"fps was given, but {path} has a clock of its own; leave fps out.")
-    if table is None:
-        return formats.read_react_npy(path)
-    if name == "pyfeat":
-        return formats.read_pyfeat(table, calibrate, fps)
-    if name == "openface":
-        return formats.read_openface(table, fps)
-    if name == "live_link":
-        return formats.read_live_link(table, calibrate)
-    if name == "llv":
-        return formats.read_llv(table, calibrate)
-    return formats.read_react_csv(table)
+    return form.read(file, calibrate, fps)
 
 
 def _typical_step(path: Path, times: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..behaviour import CLIP_FRAMES, FRAME_RATE
+from ..data.dyads import SPLITS, Recording, check_split
 from .people import (
     ACT_FRAMES,
     ACT_FRAMES_SPREAD,
@@ -26,7 +27,6 @@ from .people import (
 )
 
 
-SPLITS = ("train", "val", "test")
 SITE = "NoXI"
 PERSONS = ("Expert_video", "Novice_video")
 WORLD_FILE = "world.json"
@@ -81,7 +81,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Recording:
+class Performance:
     """One person in one clip: the acts they play and how they react to the acts of the other.
 
     Args:
@@ -116,6 +116,11 @@ class Recording:
     def partner_id(self) -> str:
         return f"{SITE}/{self.session}/{PERSONS[1 - PERSONS.index(self.person)]}"
 
+    @property
+    def recording(self) -> Recording:
+        """As a data folder's list names it: the Expert is the first of the pair."""
+        return Recording(SITE, self.session, self.person, str(self.clip), PERSONS.index(self.person))
+
     def drawn(self) -> Reactions:
         """The reactions as arrays."""
         return Reactions(**{name: np.asarray(values) for name, values in self.reactions.items()})
@@ -137,25 +142,24 @@ class World:
     size: WorldSize
     styles: dict[str, np.ndarray]
     pitches: dict[str, float]
-    recordings: list[Recording]
+    recordings: list[Performance]
 
-    def of_split(self, split: str) -> list[Recording]:
+    def of_split(self, split: str) -> list[Performance]:
         """Recordings of a split in the row order of `load_react2024`: all Novices, then all Experts.
 
         Row i holds the listener; the speaker of row i is the listener of row (i + n) mod 2n.
         """
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}; given: {split!r}.")
+        check_split(split)
         rows = [recording for recording in self.recordings if recording.split == split]
         rows.sort(key=lambda r: (r.person != PERSONS[1], r.session, str(r.clip)))
         return rows
 
-    def partner(self, recording: Recording) -> Recording:
+    def partner(self, recording: Performance) -> Performance:
         """The other person's recording of the same clip."""
         return self._by_key[recording.partner_id, recording.clip]
 
     @cached_property
-    def _by_key(self) -> dict[tuple[str, int], Recording]:
+    def _by_key(self) -> dict[tuple[str, int], Performance]:
         return {(recording.listener_id, recording.clip): recording for recording in self.recordings}
 
     def save(self, path: str | Path) -> None:
@@ -191,7 +195,7 @@ def load_world(folder: str | Path) -> World:
         size=WorldSize(**_with_tuples(document["size"])),
         styles={name: np.array(person["style"]) for name, person in people.items()},
         pitches={name: person["pitch"] for name, person in people.items()},
-        recordings=[Recording(**_with_tuples(entry)) for entry in document["recordings"]],
+        recordings=[Performance(**_with_tuples(entry)) for entry in document["recordings"]],
     )
 
 
@@ -203,7 +207,7 @@ def plan_world(size: WorldSize, seed: int) -> World:
     """Draw people, scripts, timings and reactions of a world."""
     styles: dict[str, np.ndarray] = {}
     pitches: dict[str, float] = {}
-    recordings: list[Recording] = []
+    recordings: list[Performance] = []
     first = 1
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng((seed, number))
@@ -255,7 +259,7 @@ def _orders(rng: np.random.Generator, dyads: int, clips: int, scripts: int) -> n
     return rng.permuted(rng.permutation(scripts)[deal], axis=1)
 
 
-def _play(rng: np.random.Generator, script: Script, flip: int) -> list[Recording]:
+def _play(rng: np.random.Generator, script: Script, flip: int) -> list[Performance]:
     """A dyad plays a script in its own time; `flip` decides who has which role."""
     lengths = np.array(script.lengths) + rng.integers(-ACT_FRAMES_SPREAD, ACT_FRAMES_SPREAD + 1, len(script.lengths))
     gaps = np.array(script.gaps) + rng.integers(-5, 6, len(lengths))
@@ -270,7 +274,7 @@ def _play(rng: np.random.Generator, script: Script, flip: int) -> list[Recording
         role = (side + flip) % 2
         mine = [i for i, turn in enumerate(script.turns) if turn == role and starts[i] < CLIP_FRAMES - 10]
         pair.append(
-            Recording(
+            Performance(
                 split="",
                 session="",
                 person=person,
@@ -285,7 +289,7 @@ def _play(rng: np.random.Generator, script: Script, flip: int) -> list[Recording
     return pair
 
 
-def _react(rng: np.random.Generator, pair: list[Recording], styles: dict[str, np.ndarray]) -> list[Recording]:
+def _react(rng: np.random.Generator, pair: list[Performance], styles: dict[str, np.ndarray]) -> list[Performance]:
     """Draw how each of the two reacts to the acts of the other."""
     reacted = []
     for me, other in zip(pair, reversed(pair)):

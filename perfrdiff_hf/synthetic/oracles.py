@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..behaviour import CLIP_FRAMES, EMOTION_CHANNELS, WINDOW_SIZE
-from .cast import Recording, World
+from .cast import Performance, World
 from .emotion import reaction_drive, show_emotion
 from .people import ACT_FRAMES, ACT_FRAMES_SPREAD, draw_reactions, draw_styles, envelopes
 
@@ -60,7 +60,7 @@ def oracle_reactions(
 
 
 def _styles(
-    world: World, split: str, row: Recording, knowledge: Knowledge, count: int, rng: np.random.Generator
+    world: World, split: str, row: Performance, knowledge: Knowledge, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Styles by which each sample sits still `(count, 6)` and reacts to each act `(count, acts, 6)`."""
     acts = len(world.partner(row).acts)
@@ -74,7 +74,7 @@ def _styles(
 
 
 def sample_reactions(
-    speaker: Recording, rest: np.ndarray, answering: np.ndarray, online: bool, rng: np.random.Generator
+    speaker: Performance, rest: np.ndarray, answering: np.ndarray, online: bool, rng: np.random.Generator
 ) -> np.ndarray:
     """Reactions to one recording, drawn from the truth for given styles.
 

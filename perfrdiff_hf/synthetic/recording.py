@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..behaviour import BLENDSHAPES, CLIP_FRAMES, COEFFICIENT_CHANNELS, MEAN_FACE, STD_FACE
-from .cast import SPLITS, Recording, World, WorldSize, plan_world
+from ..data.dyads import SPLITS
+from .cast import Performance, World, WorldSize, plan_world
 from .emotion import ACT_FACE, reaction_drive, show_emotion
 from .face import face_scores
 from .people import envelopes
@@ -32,7 +33,7 @@ class Rendered(NamedTuple):
     coefficients: np.ndarray
 
 
-def render(world: World, recording: Recording) -> Rendered:
+def render(world: World, recording: Performance) -> Rendered:
     """What is recorded of one person in one clip. The same world gives the same values."""
     rng = _random(world, recording)
     prosody, emotion, scores = _perform(world, recording, rng)
@@ -40,13 +41,13 @@ def render(world: World, recording: Recording) -> Rendered:
     return Rendered(sound, emotion[:CLIP_FRAMES], to_coefficients(scores))
 
 
-def _random(world: World, recording: Recording) -> np.random.Generator:
+def _random(world: World, recording: Performance) -> np.random.Generator:
     person = sorted(world.styles).index(recording.listener_id)
     return np.random.default_rng((world.seed, len(SPLITS), person, recording.clip))
 
 
 def _perform(
-    world: World, recording: Recording, rng: np.random.Generator
+    world: World, recording: Performance, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Prosody `(751, 8)`, emotion `(751, 25)` and scores of the face `(751, 58)`."""
     style = world.styles[recording.listener_id]

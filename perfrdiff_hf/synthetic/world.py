@@ -1,7 +1,7 @@
 """Write a synthetic world of speakers and listeners with known styles, exactly in the layout of REACT2024.
 
 ```
-python -m perfrdiff_hf.synthetic.world FOLDER --size demo --seed 0
+perfrdiff world FOLDER --size demo --seed 0
 ```
 
 The folder is read by the same loader as the real data. Its `world.json` holds the truth, from which
@@ -9,19 +9,17 @@ The folder is read by the same loader as the real data. Its `world.json` holds t
 
 | file | what it is for |
 |---|---|
-| `synthetic_people.py` | acts, reactions, styles; the odds and the timing of a reaction |
-| `synthetic_cast.py` | who plays which script with whom: the truth, `world.json` |
-| `synthetic_behaviour.py`, `synthetic_face.py`, `synthetic_sound.py` | how acts and reactions look and sound |
-| `synthetic_render.py` | one recording |
-| `synthetic_oracles.py` | reactions drawn from the truth |
+| `people.py` | acts, reactions, styles; the odds and the timing of a reaction |
+| `cast.py` | who plays which script with whom: the truth, `world.json` |
+| `emotion.py`, `face.py`, `sound.py` | how acts and reactions look and sound |
+| `recording.py` | one recording |
+| `oracles.py` | reactions drawn from the truth |
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,14 +28,17 @@ import numpy as np
 import soundfile
 from tqdm.auto import tqdm
 
-from ..behaviour import ACTION_UNITS, EMOTION_NAMES, MEAN_FACE, STD_FACE
+from ..behaviour import MEAN_FACE, STD_FACE, STREAMS
+from ..data.dyads import SPLITS
+from ..data.react2024.layout import FULL_MATRIX, INDEX, INDEX_HEADER, stream_path, write_pairs
+from ..faces.formats.react2024 import emotion_csv
+from ..files import folder_beside
 from .cast import (
     PERSONS,
     SITE,
     SIZES,
-    SPLITS,
     WORLD_FILE,
-    Recording,
+    Performance,
     World,
     WorldSize,
     load_world,
@@ -48,9 +49,6 @@ from .recording import calibration, render
 
 
 __all__ = ["WorldSize", "load_world", "oracle_reactions", "write_synthetic_world"]
-
-EMOTION_PERSONS = {"Expert_video": "P1", "Novice_video": "P2"}
-MATRIX_FILE = "Approprirate_facial_reaction.npy"  # the official spelling
 
 
 def write_synthetic_world(
@@ -88,22 +86,14 @@ def write_synthetic_world(
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise FileExistsError(f"{folder} is not empty; choose another folder, or replace it with overwrite=True.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with folder_beside(folder, existing="replace" if overwrite else "refuse") as beside:
+            _write(beside, plan_world(world_size, seed), num_proc)
     except OSError as error:
         raise type(error)(f"Cannot write a synthetic world to {folder}: {error}") from error
-    try:
-        _write(beside / "new", plan_world(world_size, seed), num_proc)
-        if folder.exists():
-            os.replace(folder, beside / "old")
-        os.replace(beside / "new", folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
 def _write(folder: Path, world: World, num_proc: int) -> None:
-    folder.mkdir()
     _write_lists(folder, world)
     np.save(folder / "mean_face.npy", MEAN_FACE)
     np.save(folder / "std_face.npy", STD_FACE)
@@ -122,41 +112,27 @@ def _write(folder: Path, world: World, num_proc: int) -> None:
 
 def _write_lists(folder: Path, world: World) -> None:
     """The split lists, the index of all clips, and the matrix of appropriate reactions over all of them."""
-    index: list[Recording] = []
+    index: list[Performance] = []
     for split in SPLITS:
         novices = [row for row in world.of_split(split) if row.person == PERSONS[1]]
-        pairs = [f"{n},{row.partner_id}/{row.clip},{row.listener_id}/{row.clip}" for n, row in enumerate(novices)]
-        _write_lines(folder / f"{split}.csv", [",speaker_path,listener_path", *pairs])
+        write_pairs(folder, split, [(world.partner(row).recording, row.recording) for row in novices])
         index += novices
     entries = [f"{SITE},{row.session},{row.clip}" for row in index]
-    _write_lines(folder / "data_indices.csv", ["site,chat_index,clip_index", *entries])
+    (folder / INDEX).write_text("\n".join([INDEX_HEADER, *entries]) + "\n", encoding="utf-8")
     # Rows and columns: all clips with the Expert as speaker, then all with the Novice as speaker.
     speakers = [world.partner(row) for row in index] + index
     played = np.array([(SPLITS.index(row.split), row.script, row.role) for row in speakers])
-    np.save(folder / MATRIX_FILE, (played[:, None] == played[None]).all(axis=-1).astype(np.float64))
+    np.save(folder / FULL_MATRIX, (played[:, None] == played[None]).all(axis=-1).astype(np.float64))
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _write_recording(folder: Path, world: World, recording: Recording) -> None:
-    rendered = render(world, recording)
-    root, session = folder / recording.split, Path(SITE) / recording.session
-    sound = root / "Audio_files" / session / recording.person / f"{recording.clip}.wav"
-    emotion = root / "Emotion" / session / EMOTION_PERSONS[recording.person] / f"{recording.clip}.csv"
-    coefficients = root / "3D_FV_files" / session / recording.person / f"{recording.clip}.npy"
-    for file in (sound, emotion, coefficients):
+def _write_recording(folder: Path, world: World, performance: Performance) -> None:
+    rendered = render(world, performance)
+    files = {stream: Path(stream_path(folder, performance.split, performance.recording, stream)) for stream in STREAMS}
+    for file in files.values():
         file.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(sound, rendered.sound, world.size.sample_rate, subtype=world.size.sound)
-    rows = [
-        ",".join([*map(str, units), *(f"{value:.4f}" for value in rest)])
-        for units, rest in zip(
-            rendered.emotion[:, ACTION_UNITS].astype(int).tolist(), rendered.emotion[:, ACTION_UNITS.stop :].tolist()
-        )
-    ]
-    _write_lines(emotion, [",".join(EMOTION_NAMES), *rows])
-    np.save(coefficients, rendered.coefficients[:, None, :])
+    soundfile.write(files["audio"], rendered.sound, world.size.sample_rate, subtype=world.size.sound)
+    files["emotion"].write_text(emotion_csv(rendered.emotion, decimals=4), encoding="utf-8")
+    np.save(files["coefficients"], rendered.coefficients[:, None, :])
 
 
 def main(arguments: list[str] | None = None) -> None:

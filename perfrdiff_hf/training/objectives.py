@@ -97,7 +97,6 @@ class ReactionObjective(Objective):
         feature_extractor: removes the mean face from coefficients.
         frozen: see the stages.
         scheduler: of the diffusion, from diffusers.
-        denoiser: trained or frozen.
     """
 
     def __init__(

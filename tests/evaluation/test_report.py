@@ -110,6 +110,17 @@ def test_save(report, tmp_path):
         assert values["listeners"].tolist() == LISTENERS
 
 
+def test_a_save_that_fails_leaves_nothing_half_written(report, tmp_path, monkeypatch):
+    def full(path, **arrays):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="no space"):
+        report.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "evaluation.md", "evaluation.tex"]
+
+
 def test_bad_input(report):
     with pytest.raises(ValueError, match="at least one system"):
         ReactionReport({})

@@ -11,15 +11,19 @@ import pytest
 from perfrdiff_hf.behaviour import (
     ACTION_UNIT_NAMES,
     BLENDSHAPE_NAMES,
+    BLENDSHAPES,
     COEFFICIENT_NAMES,
     EMOTION_NAMES,
     EXPRESSIONS,
     MEAN_FACE,
     ROTATION,
     STD_FACE,
+    TRANSLATION,
+    Behaviour,
 )
 from perfrdiff_hf.faces import rules
-from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track, resample_track
+from perfrdiff_hf.faces.formats import FORMATS
+from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track, resample_track, write_face_track
 
 
 ARKIT = [name[0].upper() + name[1:] for name in BLENDSHAPE_NAMES]
@@ -68,22 +72,21 @@ def test_live_link_with_lost_rows(realdata: Path) -> None:
     track = read_face_track(path, calibrate=False)
     report = track.report
     assert report.format.startswith("Live Link Face")
-    assert (report.rows, report.lost_rows) == (1939, 277)
-    # 64.69 s from the first to the last row, which itself lasts 1/30 s.
-    assert len(track.behaviour) == report.num_frames == 1618
-    # The longest run of lost rows is 129 long; the row rate wavers around 30.
+    assert (report.rows, report.lost_rows) == (200, 129)
+    # 6.66 s from the first to the last row; the row rate wavers around 30.
+    assert len(track.behaviour) == report.num_frames == 167
     assert report.longest_gap_seconds == pytest.approx(130 / 30, abs=0.05)
-    assert "277 rows of lost tracking" in str(report)
+    assert "129 rows of lost tracking" in str(report)
     assert "head angles are 0" in str(report)
-    np.testing.assert_array_equal(track.behaviour.coefficients[:, ROTATION], np.tile(MEAN_FACE[ROTATION], (1618, 1)))
+    np.testing.assert_array_equal(track.behaviour.coefficients[:, ROTATION], np.tile(MEAN_FACE[ROTATION], (167, 1)))
 
     with open(path) as file:
         rows = list(csv.DictReader(file))
     for name, column in (("jawOpen", "JawOpen"), ("eyeLookInRight", "EyeLookInRight"), ("tongueOut", "TongueOut")):
         assert track.behaviour.coefficients[0, channel(name)] == pytest.approx(float(rows[0][column]), rel=1e-5)
-    # The first lost row is number 382. The gap lasts 4.3 s; its first half shows the face that was seen last.
-    last_seen = float(rows[381]["JawOpen"])
-    held = track.behaviour.coefficients[int(382 / 30 * 25) + 2 : int(382 / 30 * 25) + 50, channel("jawOpen")]
+    # The first lost row is number 52. The gap lasts 4.3 s; its first half shows the face that was seen last.
+    last_seen = float(rows[51]["JawOpen"])
+    held = track.behaviour.coefficients[int(52 / 30 * 25) + 2 : int(52 / 30 * 25) + 50, channel("jawOpen")]
     np.testing.assert_allclose(held, last_seen, rtol=1e-5)
 
 
@@ -124,8 +127,9 @@ def test_every_real_file_is_read(realdata: Path) -> None:
         assert behaviour.coefficients[:, :52].min() >= 0 and behaviour.coefficients[:, :52].max() <= 1
         # Nobody in these recordings stands on their head.
         assert np.abs(behaviour.coefficients[:, 52] - np.pi).max() < 0.6
-    # 20 rows, one for every second frame; 187 frames at 60 fps; 100 frames with useless timestamps.
-    assert (frames["001"], frames["dao"], frames["OpenFace_Test"]) == (40, 77, 100)
+    # 20 rows, one for every second frame; 187 frames at 60 fps; 25 frames with useless timestamps.
+    assert (frames["001"], frames["dao"], frames["OpenFace_Test"]) == (40, 77, 25)
+    assert len(frames) == 16
 
 
 def test_eyes_turn_against_the_head(realdata: Path) -> None:
@@ -372,3 +376,91 @@ def test_llv_clock(tmp_path: Path) -> None:
     assert track.report.format.startswith("LLV")
     assert track.report.row_rate == pytest.approx(60000 / 1001 / 2, rel=1e-6)
     assert len(track.behaviour) == int(31 * 2 * 1001 / 60000 * 25)
+
+
+@pytest.fixture
+def shown() -> Behaviour:
+    """1,600 frames (more than a minute) in which every blendshape and every head angle has a value of its own."""
+    rng = np.random.default_rng(5)
+    coefficients = np.tile(MEAN_FACE, (1600, 1))
+    coefficients[:, BLENDSHAPES] = rng.uniform(0, 1, (1600, 52))
+    coefficients[:, ROTATION] = [np.pi, 0, 0] + np.array([0.3, 0.5, 0.2]) * rng.uniform(0.5, 1, (1600, 3))
+    coefficients[:, TRANSLATION] += rng.normal(0, 0.2, (1600, 3))
+    emotion = rng.uniform(0, 1, (1600, 25)).astype(np.float32)
+    emotion[:, :15] = emotion[:, :15] > 0.5
+    return Behaviour(emotion=emotion, coefficients=coefficients)
+
+
+def test_react_files_come_back_as_they_were(shown: Behaviour, tmp_path: Path) -> None:
+    write_face_track(shown, tmp_path / "1.npy")
+    write_face_track(shown, tmp_path / "1.csv")
+    both = combine_tracks(read_face_track(tmp_path / "1.csv"), read_face_track(tmp_path / "1.npy"))
+    np.testing.assert_array_equal(both.coefficients, shown.coefficients)
+    np.testing.assert_allclose(both.emotion, shown.emotion, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["live_link", "llv"])
+def test_arkit_files_come_back_frame_by_frame(shown: Behaviour, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a.csv"
+    write_face_track(shown, path, form, calibrate=False)
+    track = read_face_track(path, calibrate=False)
+    assert track.report.row_rate == pytest.approx(25, rel=1e-6)
+    again = track.behaviour.coefficients
+    assert again.shape == shown.coefficients.shape
+    np.testing.assert_allclose(again[:, BLENDSHAPES], shown.coefficients[:, BLENDSHAPES], atol=1e-5)
+    np.testing.assert_allclose(again[:, ROTATION], shown.coefficients[:, ROTATION], atol=1e-5)
+    # What the formats have no column for: translation is the mean face's, emotion is derived anew.
+    np.testing.assert_array_equal(again[:, TRANSLATION], np.tile(MEAN_FACE[TRANSLATION], (1600, 1)))
+    assert "emotion is derived" in str(track.report)
+
+
+def test_what_is_kept_when_the_scale_is_moved(shown: Behaviour, tmp_path: Path) -> None:
+    """Between REACT's resting face and Apple's 1 nothing is lost; beyond either end the end is kept."""
+    write_face_track(shown, tmp_path / "a.csv", "live_link")
+    again = read_face_track(tmp_path / "a.csv").behaviour.coefficients[:, BLENDSHAPES]
+    mean, std = MEAN_FACE[BLENDSHAPES], STD_FACE[BLENDSHAPES]
+    highest = np.minimum(mean + std / rules.ARKIT_ONSET, 1)
+    np.testing.assert_allclose(again, np.clip(shown.coefficients[:, BLENDSHAPES], mean, highest), atol=1e-4)
+
+
+def test_written_tracks_look_like_the_programs_own(shown: Behaviour, tmp_path: Path, realdata: Path) -> None:
+    for form, real in (("live_link", "arkit_livelink/S07-001.csv"), ("llv", "llv_dao/dao.csv")):
+        write_face_track(shown, tmp_path / "a.csv", form)
+        ours, theirs = (path.read_text().splitlines() for path in (tmp_path / "a.csv", realdata / real))
+        assert sorted(ours[0].split(",")) == sorted(theirs[0].strip().split(","))
+        assert len(ours[1].split(",")) == len(theirs[1].split(","))
+    write_face_track(shown, tmp_path / "a.csv", "live_link")
+    assert (tmp_path / "a.csv").read_text().splitlines()[1 + 1512].startswith("00:01:00:28.800,61,")
+
+
+def test_head_signs_of_written_tracks(tmp_path: Path) -> None:
+    coefficients = MEAN_FACE[None].copy()
+    coefficients[0, ROTATION] = [0.1 - np.pi, 0.2, 0.3]  # pitch beyond pi, as some fits have it
+    write_face_track(Behaviour(coefficients=coefficients), tmp_path / "a.csv", "live_link")
+    with open(tmp_path / "a.csv") as file:
+        row = next(csv.DictReader(file))
+    written = [float(row[name]) for name in ("HeadPitch", "HeadYaw", "HeadRoll")]
+    np.testing.assert_allclose(written, [-0.1, 0.2, 0.3], atol=1e-6)
+
+
+def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> None:
+    emotion_only, averted = Behaviour(emotion=shown.emotion), MEAN_FACE[None].copy()
+    averted[0, ROTATION] = [np.pi, 2.0, 0]
+    for behaviour, name, form, message in (
+        (shown, "a.csv", "openface", "format must be one of live_link, llv, react2024; given: 'openface'"),
+        (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy"),
+        (emotion_only, "a.npy", "react2024", "must hold coefficients"),
+        (emotion_only, "a.csv", "llv", "must hold coefficients"),
+        (Behaviour(coefficients=averted), "a.csv", "llv", "yaw in frame 0 is 115 degrees off"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_face_track(behaviour, tmp_path / name, form)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        write_face_track(shown, tmp_path / "none" / "a.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_format_has_a_name_of_its_own() -> None:
+    names = [form.name for form in FORMATS]
+    assert sorted(set(names)) == sorted(names)
+    assert [form.name for form in FORMATS if form.takes_fps] == ["openface", "pyfeat"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.golden_files import golden_folder, if_shared
 
-CASES = ("open_a_basic", "open_b_degenerate", "open_c_long")
+
+CASES = ("open_a_basic", "open_b_degenerate", *if_shared("open_c_long"))
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class GoldenCase:
 
 
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, golden: Path) -> GoldenCase:
-    folder = golden / "metrics"
+def case(request: pytest.FixtureRequest) -> GoldenCase:
+    folder = golden_folder(f"metrics/{request.param}.npz") / "metrics"
     figures = json.loads((folder / "golden.json").read_text())["cases"][request.param]["variants"]["react2024"]
     with np.load(folder / f"{request.param}.npz") as arrays:
         return GoldenCase(arrays["pred"], arrays["listener"], arrays["speaker"], arrays["neighbour"], figures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from perfrdiff_hf.models.gafrg import GAFRGTransformer1DModel
+from tests.golden_files import golden_folder
 
 
 @dataclass
@@ -31,24 +31,46 @@ class GoldenFile:
         return ast.literal_eval(self.settings["branch_order"])
 
     def conditions(self, kinds: tuple[str, ...], dtype: torch.dtype) -> dict[str, Tensor]:
-        inputs = {
-            "audio": self["in.speaker_audio_encodings"],
-            "coefficients": self["in.speaker_3dmm_encodings"],
-            "speaker_emotion": self["in.speaker_emotion_encodings"],
-            "speaker_latent": self["in.speaker_latent_embed"][:, 0],
-            "listener_latent": self["in.listener_latent_embed"][:, 0],
-            "past_emotion": self["in.past_listener_emotion"],
-            "personal": self["in.listener_personal_embed"][:, 0],
+        names = {
+            "audio": "speaker_audio_encodings",
+            "coefficients": "speaker_3dmm_encodings",
+            "speaker_emotion": "speaker_emotion_encodings",
+            "speaker_latent": "speaker_latent_embed",
+            "listener_latent": "listener_latent_embed",
+            "past_emotion": "past_listener_emotion",
+            "personal": "listener_personal_embed",
         }
-        return {kind: inputs[kind].to(dtype) for kind in kinds}
+        inputs = {kind: self[f"in.{names[kind]}"].to(dtype) for kind in kinds}
+        # The official program gives latents and style a middle axis of their own, of one token.
+        return {kind: values if values.shape[1] > 1 else values[:, 0] for kind, values in inputs.items()}
+
+    def compare(self, values: dict[str, Tensor], prefix: str, tolerance: float) -> None:
+        """See that what was computed is what was recorded, as far as it was recorded."""
+        recorded = {key: self.tensors[f"{prefix}.{key}"] for key in values if f"{prefix}.{key}" in self.tensors}
+        assert {"pred_uncond_then_cond", "output_guided"} <= recorded.keys()
+        # Inner values, which stand `(tokens, batch, width)`, were kept of some of the batch only.
+        kept = ast.literal_eval(self.settings.get("inner_rows", "None"))
+        for key, expected in recorded.items():
+            value = values[key]
+            if value.shape != expected.shape and kept is not None:
+                value = value[:, kept]
+            assert value.shape == expected.shape, key
+            assert (value - expected).abs().max() < tolerance, key
 
 
 @pytest.fixture(scope="session")
-def golden_file(golden: Path) -> Callable[[str], GoldenFile]:
-    def load(name: str) -> GoldenFile:
-        with safe_open(golden / f"{name}.safetensors", framework="pt") as file:
+def golden_file() -> Callable[[str], GoldenFile]:
+    def read(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        file_name = f"{name}.safetensors"
+        with safe_open(golden_folder(file_name) / file_name, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             settings = file.metadata() or {}
+        if "rest_from" in settings:  # what is the same in two files is kept once
+            tensors = read(settings["rest_from"])[0] | tensors
+        return tensors, settings
+
+    def load(name: str) -> GoldenFile:
+        tensors, settings = read(name)
         state = {key.removeprefix("state."): tensors.pop(key) for key in list(tensors) if key.startswith("state.")}
         return GoldenFile(state, tensors, settings)
 

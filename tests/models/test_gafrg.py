@@ -8,6 +8,7 @@ from peft import LoraConfig
 
 from perfrdiff_hf.conversion.models import convert_gafrg
 from perfrdiff_hf.models.gafrg import CONDITION_KINDS, ConditionCache, GAFRGTransformer1DModel
+from perfrdiff_hf.models.positions import sinusoidal_positions
 
 
 OFFICIAL_KINDS = ("audio", "coefficients", "speaker_latent")
@@ -53,8 +54,7 @@ def record(model, file, kinds, dtype):
 def test_every_inner_value_is_the_official_one(golden_file, name):
     file = golden_file(name)
     model = convert_gafrg(file.state, num_heads=4, conditions=FILES[name])
-    for key, value in record(model, file, FILES[name], torch.float32).items():
-        assert (value - file[f"f32.{key}"]).abs().max() < 1e-5, key
+    file.compare(record(model, file, FILES[name], torch.float32), "f32", 1e-5)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -67,8 +67,7 @@ def test_float64_agrees_to_1e_9_given_the_same_time_channels(golden_file, name, 
     recorded = file["f64.time_in"]
     assert (model.time_proj(file["in.t"].repeat(2)) - recorded).abs().max() < 4e-5
     monkeypatch.setattr(model.time_proj, "forward", lambda steps: recorded)
-    for key, value in record(model, file, FILES[name], torch.float64).items():
-        assert (value - file[f"f64.{key}"]).abs().max() < 1e-9, key
+    file.compare(record(model, file, FILES[name], torch.float64), "f64", 1e-9)
 
 
 @torch.no_grad()
@@ -168,6 +167,21 @@ def test_gradient_checkpointing_gives_the_same_gradients(denoiser, speaker):
 
 def test_layers_start_out_different(denoiser):
     assert not torch.equal(denoiser.layers[0].linear_1.weight, denoiser.layers[1].linear_1.weight)
+
+
+def test_positions_may_begin_as_sinusoids():
+    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "feed_forward_size": 16, "max_positions": 120}
+    model = GAFRGTransformer1DModel(**sizes, position_init="sinusoidal")
+    table = sinusoidal_positions(120, 16)
+    assert torch.equal(model.query_positions, table)
+    # After the token of the time step, frame i of audio and of coefficients begins like frame i of the window.
+    assert torch.equal(model.memory_positions[1:51], table[:50])
+    assert torch.equal(model.memory_positions[51:101], table[:50])
+    assert torch.equal(model.memory_positions[101], table[0])  # the speaker's latent is one token
+    uniform = GAFRGTransformer1DModel(**sizes).query_positions
+    assert uniform.min() >= 0 and uniform.max() <= 1 and uniform.std().item() == pytest.approx(12**-0.5, rel=0.1)
+    with pytest.raises(ValueError, match="position_init"):
+        GAFRGTransformer1DModel(**sizes, position_init="random")
 
 
 @torch.no_grad()

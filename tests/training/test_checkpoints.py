@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import nn
 
+from perfrdiff_hf.behaviour import MEAN_FACE
+from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from perfrdiff_hf.training.checkpoints import CheckpointFolder, TrainingState
 
 
@@ -138,3 +143,33 @@ def test_nothing_is_pickled(tmp_path: Path, accelerator: Accelerator) -> None:
     folder.save(state, SETTINGS)
     assert sorted(path.name for path in folder.path(2).iterdir()) == ["state.json", "state.safetensors"]
     assert json.loads((folder.path(2) / "state.json").read_text())["step"] == 2
+
+
+def test_the_saved_model_is_the_moving_average(workshop: Any, tmp_path: Path, read_weights: Callable) -> None:
+    saved = {}
+    for steps, decay in ((1, 0.0), (2, 0.0), (2, 0.9)):
+        changes = {"max_steps": steps, "ema_decay": decay, "schedule": "constant", "learning_rate": 0.01}
+        output = tmp_path / f"{steps}-{decay}"
+        workshop.train("emotion_vae", output, changes={"stages": {"emotion_vae": changes}})
+        saved[steps, decay] = read_weights(output, "emotion_vae")
+    # The average is the first step's weights, and then follows with a decay that begins at 2/11.
+    for name, averaged in saved[2, 0.9].items():
+        first, second = saved[1, 0.0][name], saved[2, 0.0][name]
+        torch.testing.assert_close(averaged, first * 2 / 11 + second * 9 / 11, rtol=0, atol=1e-6)
+    assert any(not torch.allclose(saved[2, 0.9][name], last, atol=1e-4) for name, last in saved[2, 0.0].items())
+
+
+def test_the_saved_pipeline_knows_the_data_and_its_parts(
+    trained: Path, small_world: Path, read_weights: Callable
+) -> None:
+    pipeline = PerFRDiffPipeline.from_pretrained(str(trained / "model"))
+    mean_face = np.load(small_world / "mean_face.npy")
+    np.testing.assert_allclose(pipeline.feature_extractor.mean_face, mean_face, rtol=1e-6)
+    assert np.abs(mean_face - MEAN_FACE).max() > 0.1
+    for stage, component in zip(
+        ("emotion_vae", "pssl", "gafrg", "pwsg"),
+        ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"),
+    ):
+        state = getattr(pipeline, component).state_dict()
+        for name, value in read_weights(trained, stage).items():
+            assert torch.equal(state[name], value), name

@@ -63,11 +63,13 @@ def rows(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
     return {name: values[index : index + 1] for name, values in batch.items()}
 
 
-def pwsg_objective(shift_type: str = "low_rank", dropout: float = 0.0) -> PWSGObjective:
+def pwsg_objective(
+    shift_type: str = "low_rank", dropout: float = 0.0, extractor: PerFRDiffFeatureExtractor | None = None
+) -> PWSGObjective:
     parts = {"denoiser": denoiser(dropout), "emotion_vae": vae(), "style_encoder": style_encoder(dropout)}
     generator = weight_shift_generator(shift_type)
     torch.nn.init.normal_(generator.heads[0].core.weight if shift_type == "low_rank" else generator.trunk[0].weight)
-    return PWSGObjective(generator, PerFRDiffFeatureExtractor(), parts, scheduler())
+    return PWSGObjective(generator, extractor or PerFRDiffFeatureExtractor(), parts, scheduler())
 
 
 def test_gafrg_loss_is_equation_10_spelled_out() -> None:
@@ -184,6 +186,61 @@ def test_pssl_batches_are_contrasted_apart() -> None:
     together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
     losses = torch.stack([objective(batch)["loss"] for batch in batches])
     torch.testing.assert_close(objective(together)["loss"], losses.mean())
+
+
+def test_pssl_contrasts_those_who_answer_the_same_speaker() -> None:
+    """Equation 11: clips of one person are pulled together within the reactions to one speaker, not across them."""
+    objective = PSSLObjective(style_encoder(), PerFRDiffFeatureExtractor())
+    batch = {
+        "coefficients": torch.randn(8, 12, 58),
+        "label": torch.tensor([0, 0, 1, 1, 0, 0, 2, 2]),
+        "group": torch.arange(8) // 4,
+        "batch_index": torch.zeros(8, dtype=torch.long),
+    }
+    halves = [{name: values[part] for name, values in batch.items()} for part in (slice(0, 4), slice(4, 8))]
+    alone = torch.stack([objective(half)["loss"] for half in halves])
+    torch.testing.assert_close(objective(batch)["loss"], alone.mean())
+    mixed = objective(batch | {"group": torch.zeros(8, dtype=torch.long)})["loss"]
+    assert not torch.isclose(mixed, alone.mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["emotion_vae", "pssl", "gafrg", "pwsg"])
+def test_the_mean_face_of_the_data_is_removed(stage: str) -> None:
+    """Faces around one mean with that mean face in the extractor teach what faces around zero do without one."""
+    mean = torch.arange(58) * 0.25 - 7
+    batch = {
+        "emotion_vae": {
+            "emotion": torch.rand(3, WINDOW, 25),
+            "coefficients": torch.randn(3, WINDOW, 58),
+            "latent_noise": torch.randn(3, 4),
+        },
+        "pssl": {
+            "coefficients": torch.randn(4, 12, 58),
+            "label": torch.tensor([0, 0, 1, 1]),
+            "group": torch.zeros(4, dtype=torch.long),
+            "batch_index": torch.zeros(4, dtype=torch.long),
+        },
+        "gafrg": reaction_batch(3, 2),
+        "pwsg": reaction_batch(3, 1, history=True),
+    }[stage]
+
+    def loss(mean_face: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        torch.manual_seed(4)
+        extractor = PerFRDiffFeatureExtractor(mean_face=mean_face.tolist())
+        objective = {
+            "emotion_vae": lambda: EmotionVAEObjective(vae(), extractor),
+            "pssl": lambda: PSSLObjective(style_encoder(), extractor),
+            "gafrg": lambda: GAFRGObjective(denoiser(), extractor, {"emotion_vae": vae()}, scheduler()),
+            "pwsg": lambda: pwsg_objective(extractor=extractor),
+        }[stage]()
+        return objective(batch)["loss"]
+
+    faces = [name for name in batch if name in ("coefficients", "speaker_coefficients", "history")]
+    assert faces
+    expected = loss(torch.zeros(58), batch)
+    torch.testing.assert_close(loss(mean, batch | {name: batch[name] + mean for name in faces}), expected)
+    for name in faces:
+        assert not torch.isclose(loss(mean, batch | {name: batch[name] + 2 * mean}), expected, rtol=1e-5)
 
 
 def test_vae_decodes_the_given_draw() -> None:

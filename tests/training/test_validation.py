@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from perfrdiff_hf.behaviour import MEAN_FACE, Behaviour
+from perfrdiff_hf.data.corpus import Corpus
+from perfrdiff_hf.feature_extraction import PerFRDiffFeatureExtractor
+from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline, PerFRDiffPipelineOutput
+from perfrdiff_hf.training.config import load_config
+from perfrdiff_hf.training.order import KeyedExamples
 from perfrdiff_hf.training.pictures import draw_reactions, draw_styles
-from perfrdiff_hf.training.validation import history_row, stack_clips
+from perfrdiff_hf.training.run import new_scheduler
+from perfrdiff_hf.training.stages import COMPONENT_CLASSES, STAGE, load_parts
+from perfrdiff_hf.training.validation import StageValidation, history_row, stack_clips
 
 
 def test_validation_is_the_same_however_often_and_does_not_disturb_training(
@@ -35,14 +43,82 @@ def test_validation_is_the_same_however_often_and_does_not_disturb_training(
 
 
 def test_two_processes_validate_as_one(workshop: Any, after_earlier_stages: Callable, read_log: Callable) -> None:
-    changes = {"run": {"validation_clips": 2, "validation_reactions": 1, "validation_steps": 2}}
+    # A rate of almost nothing: both judge the same model, and what one process sums up is what two do.
+    changes = {
+        "stages": {"pwsg": {"learning_rate": 1e-12}},
+        "run": {"validation_clips": 3, "validation_reactions": 1, "validation_steps": 2},
+    }
     output, figures = after_earlier_stages("pwsg"), []
     for processes in (1, 2):
         workshop.train("pwsg", output, processes, changes=changes, overwrite_output_dir=True)
         figures.append([line for line in read_log(output, "pwsg") if "validation_loss" in line][-1])
     assert figures[0].keys() == figures[1].keys()
     for name in figures[0]:
-        assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-3, abs=1e-4)
+        assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-5)
+
+
+@pytest.fixture
+def validate_stage(workshop: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Validates a trained stage in this process; returns the figures, and what the pipeline was called with."""
+    corpus = Corpus(workshop.world, workshop.folder / "cache")
+
+    def validate(name: str, **run: Any) -> tuple[dict[str, float], list[dict[str, Any]], Corpus]:
+        config = load_config(workshop.config_file(f"validate-{name}", {"run": run}))
+        stage, calls = STAGE[name], []
+        extractor = PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist())
+        model = COMPONENT_CLASSES[stage.component].from_pretrained(str(trained / stage.component)).eval()
+        objective = stage.objective(model, load_parts(stage, trained), extractor, new_scheduler(config))
+        draws = stage.draws(config, objective)
+        validation = StageValidation(stage, corpus, config, draws, tmp_path, Accelerator(cpu=True))
+
+        def called(pipeline: PerFRDiffPipeline, **options: Any) -> PerFRDiffPipelineOutput:
+            calls.append(options)
+            frames, reactions = options["speaker_audio"].shape[1], options["num_reactions"]
+            shape = (1, reactions, frames)
+            return PerFRDiffPipelineOutput(np.zeros((*shape, 25)), np.zeros((*shape, 58)))
+
+        monkeypatch.setattr(PerFRDiffPipeline, "__call__", called)
+        with torch.no_grad():
+            return validation(objective, False), calls, corpus
+
+    return validate
+
+
+@pytest.mark.parametrize("stage", ["gafrg", "pwsg"])
+def test_reactions_are_scored_on_the_validation_split_with_the_listeners_own_history(
+    stage: str, validate_stage: Callable
+) -> None:
+    _, calls, corpus = validate_stage(stage, validation_clips=99, validation_reactions=1, validation_steps=1)
+    everybody = corpus.split("val").arrays
+    part = corpus.split("val", personal=stage == "pwsg").arrays
+    assert len(calls) == len(part) > 2
+    for row, call in enumerate(calls):
+        np.testing.assert_array_equal(call["speaker_audio"][0], part.audio(part.partner[row]))
+        if stage == "gafrg":
+            assert call["listener_history"] is None
+            continue
+        own = (everybody.listener_ids == part.listener_ids[row]) & (everybody.clips == "1")
+        (history,) = np.flatnonzero(own)
+        np.testing.assert_array_equal(call["listener_history"][0], everybody.coefficients(int(history)))
+    histories = {np.asarray(call["listener_history"]).tobytes() for call in calls}
+    assert len(histories) == (len(set(part.listener_ids)) if stage == "pwsg" else 1)
+
+
+def test_the_validation_loss_is_that_of_the_validation_split(validate_stage: Callable, workshop: Any) -> None:
+    figures, _, corpus = validate_stage("emotion_vae", validation_examples=4)
+    config = load_config(workshop.config_file("loss", {}))
+    stage = STAGE["emotion_vae"]
+    extractor = PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist())
+    trained = COMPONENT_CLASSES["emotion_vae"].from_pretrained(str(workshop.folder / "uninterrupted" / "emotion_vae"))
+    objective = stage.objective(trained.eval(), {}, extractor, new_scheduler(config))
+    losses = {}
+    for split in ("train", "val"):
+        examples = stage.examples(corpus, split, config)
+        keyed = KeyedExamples(examples, stage.draws(config, objective), config.seed)
+        with torch.no_grad():
+            losses[split] = objective(stage.collate(keyed.__getitems__([(0, row) for row in range(4)])))["loss"].item()
+    assert figures["loss"] == pytest.approx(losses["val"], rel=1e-5)
+    assert figures["loss"] != pytest.approx(losses["train"], rel=1e-3)
 
 
 def test_style_pictures(tmp_path: Path) -> None:

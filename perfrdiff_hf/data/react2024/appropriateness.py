@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .layout import HISTORY_CLIP, Recording, check_split, listeners, read_pairs
+from ..dyads import Recording, check_split, listeners
+from .layout import FULL_MATRIX, HISTORY_CLIP, INDEX, cut_matrix_path, read_pairs
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# The official name, spelling included.
-FULL_MATRIX = "Approprirate_facial_reaction.npy"
-INDEX = "data_indices.csv"
 
 
 def load_appropriateness(
@@ -91,7 +88,7 @@ def read_index(path: Path) -> dict[tuple[str, str, str], int]:
 
 
 def _matrix(data_dir: Path, split: str, rows: list[Recording]) -> np.ndarray:
-    full, cut = data_dir / FULL_MATRIX, data_dir / f"neighbour_emotion_{split}.npy"
+    full, cut = data_dir / FULL_MATRIX, cut_matrix_path(data_dir, split)
     if full.is_file():
         positions, clips = positions_in_full(data_dir, rows)
         matrix = read_matrix(full, 2 * clips, f"twice the {clips} clips of {INDEX}")

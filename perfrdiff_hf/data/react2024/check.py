@@ -1,4 +1,4 @@
-"""Checks a folder in the REACT2024 layout: `python -m perfrdiff_hf.data.react2024.check DATA_DIR`.
+"""Check a folder in the REACT2024 layout: `perfrdiff check DATA_DIR`.
 
 Reads every file that the lists name, and the appropriateness matrices, and tells what is wrong in words that a person
 can act on. Exit code: 0 if all is well, 1 if there are problems, 2 if there is nothing to check.
@@ -18,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from ...behaviour import FRAME_RATE
-from .appropriateness import FULL_MATRIX, load_appropriateness, read_matrix
-from .clips import BrokenFileError, Problem, duplicate, missing_files, read_clip, summary
-from .layout import SPLITS, STREAM_FOLDERS, STREAMS, Recording, check_streams, listeners, read_pairs
+from ...behaviour import FRAME_RATE, STREAMS
+from ..dyads import SPLITS, Pairs, Recording, both_ways, check_streams, listeners
+from .appropriateness import load_appropriateness, read_matrix
+from .clips import duplicate, missing_files, read_clip
+from .layout import FULL_MATRIX, STREAM_FOLDERS, cut_matrix_path, read_pairs
+from .problems import BrokenFileError, Problem, summary
 
 
 class Finding(NamedTuple):
@@ -45,7 +47,7 @@ def check_folder(
     frames: int | None = None,
     num_proc: int = 1,
 ) -> Report:
-    """Checks the lists, all files that they name, and the matrices.
+    """Check the lists, all files that they name, and the matrices.
 
     Args:
         data_dir: a folder in the REACT2024 layout.
@@ -94,17 +96,15 @@ def _present(root: Path, split: str, streams: tuple[str, ...]) -> tuple[str, ...
     return tuple(stream for stream in streams if (root / split / STREAM_FOLDERS[stream]).is_dir())
 
 
-def _examine_all(
-    root: Path, split: str, pairs: list[tuple[Recording, Recording]], streams: tuple[str, ...], num_proc: int
-) -> list[Finding]:
+def _examine_all(root: Path, split: str, pairs: Pairs, streams: tuple[str, ...], num_proc: int) -> list[Finding]:
     if not set(streams) - {"audio"}:
         return []
-    both_ways = list(zip(listeners(pairs), listeners([(second, first) for first, second in pairs])))
+    ordered = both_ways(pairs)
     examine = partial(_examine, root, split, streams)
     if num_proc <= 1:
-        return [examine(pair) for pair in tqdm(both_ways, desc=split)]
+        return [examine(pair) for pair in tqdm(ordered, desc=split)]
     with ProcessPoolExecutor(num_proc) as pool:
-        return list(tqdm(pool.map(examine, both_ways, chunksize=16), desc=split, total=len(both_ways)))
+        return list(tqdm(pool.map(examine, ordered, chunksize=16), desc=split, total=len(ordered)))
 
 
 def _examine(root: Path, split: str, streams: tuple[str, ...], pair: tuple[Recording, Recording]) -> Finding:
@@ -141,11 +141,8 @@ def _lengths(findings: list[Finding]) -> str:
 
 def _check_matrices(root: Path, split: str, size: int, notes: list[str]) -> list[Problem]:
     """The full matrix against index and list, and the cut ones, where they lie there, against the full one."""
-    cut_names = {
-        f"neighbour_emotion_{split}.npy": False,
-        f"person_specific_masked_neighbour_emotion_{split}.npy": True,
-    }
-    if not (root / FULL_MATRIX).is_file() and not any((root / name).is_file() for name in cut_names):
+    cut_paths = {personal: cut_matrix_path(root, split, personal) for personal in (False, True)}
+    if not (root / FULL_MATRIX).is_file() and not any(path.is_file() for path in cut_paths.values()):
         notes.append(f"{split}: no appropriateness matrix; perfrdiff_hf.evaluation.similarity computes one by rule")
         return []
     try:
@@ -161,9 +158,9 @@ def _check_matrices(root: Path, split: str, size: int, notes: list[str]) -> list
             f"{len(unlike)} real reactions of {split} are not appropriate to their own clip, first row {unlike[0]}"
         )
         problems.append(Problem("matrix", os.fspath(root / FULL_MATRIX), detail))
-    for name, personal in cut_names.items():
-        if (root / name).is_file():
-            problems += _check_cut(root / name, load_appropriateness(root, split, personal))
+    for personal, path in cut_paths.items():
+        if path.is_file():
+            problems += _check_cut(path, load_appropriateness(root, split, personal))
     return problems
 
 

@@ -26,22 +26,13 @@ from ...behaviour import (
     VALENCE_AROUSAL,
     check_stream,
 )
+from ...faces.formats.react2024 import load_coefficients_npy, load_emotion_csv
 from ..audio import read_audio
-from .layout import STREAM_FOLDERS, Recording, stream_path
+from ..dyads import Recording
+from .layout import STREAM_FOLDERS, stream_path
+from .problems import BrokenFileError, Problem
 
 
-# What can be wrong, and what to do about it.
-ADVICE = {
-    "list": "correct the list, or download it again",
-    "missing": "download these files again, or remove their clips from the list",
-    "unreadable": "download these files again; most were cut off on the way",
-    "wrong shape": "these files are not in REACT's format; see perfrdiff_hf.faces.tracks for others",
-    "wrong length": "the streams of a clip must belong together: download them again or cut them alike",
-    "NaN": "bridge or remove these frames, or leave the clips out",
-    "out of range": "check the order of the columns and the units",
-    "duplicate": "one was copied over the other, or a clip was cut twice: download both again",
-    "matrix": "download the matrix and its index again; without them clips cannot be scored",
-}
 NOT_THERE = "the lists name this clip, but the file is not there"
 # Video and coefficients of REACT have 751 frames, emotion 750.
 FRAME_TOLERANCE = 2
@@ -60,33 +51,6 @@ COEFFICIENT_RANGES = (
 )
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong: its kind (one word or two), the file or list row, and what was expected and found."""
-
-    kind: str
-    path: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.path}: {self.detail}"
-
-
-class BrokenFileError(ValueError):
-    """A file that cannot be used, with the `Problem` that tells why."""
-
-    def __init__(self, kind: str, path: str | os.PathLike, detail: str) -> None:
-        self.problem = Problem(kind, os.fspath(path), detail)
-        super().__init__(str(self.problem))
-
-
-class BrokenDataError(ValueError):
-    """A folder that cannot be used as it is; `problems` lists everything that was found."""
-
-    def __init__(self, message: str, problems: list[Problem]) -> None:
-        self.problems = problems
-        super().__init__(message)
-
-
 class Clip(NamedTuple):
     """The raw streams of one recording, all cut to `num_frames` but for the sound, and their digests."""
 
@@ -102,38 +66,32 @@ def read_emotion(path: str | os.PathLike) -> np.ndarray:
     """The emotion csv of REACT (one header row, 25 columns) as `(frames, 25)` float32, or `BrokenFileError`."""
     _require(path)
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            header = [name.strip() for name in file.readline().split(",")]
-            if len(header) != EMOTION_CHANNELS:
-                lacking = [name for name in EMOTION_NAMES if name not in header]
-                named = f"; missing: {', '.join(lacking)}" if 0 < len(lacking) < EMOTION_CHANNELS else ""
-                raise BrokenFileError(
-                    "wrong shape", path, f"the csv must have {EMOTION_CHANNELS} columns, it has {len(header)}{named}"
-                )
-            values = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+        header, values = load_emotion_csv(path)
     except (ValueError, UnicodeError) as error:
-        if isinstance(error, BrokenFileError):
-            raise
         raise BrokenFileError("unreadable", path, f"not a complete csv of numbers ({error})") from error
-    return _finish(path, values.reshape(len(values), -1), EMOTION_CHANNELS, EMOTION_RANGES)
+    if len(header) != EMOTION_CHANNELS:
+        lacking = [name for name in EMOTION_NAMES if name not in header]
+        named = f"; missing: {', '.join(lacking)}" if 0 < len(lacking) < EMOTION_CHANNELS else ""
+        raise BrokenFileError(
+            "wrong shape", path, f"the csv must have {EMOTION_CHANNELS} columns, it has {len(header)}{named}"
+        )
+    return _finish(path, values, EMOTION_CHANNELS, EMOTION_RANGES)
 
 
 def read_coefficients(path: str | os.PathLike) -> np.ndarray:
     """The 3DMM npy of REACT, `(frames, 1, 58)` or `(frames, 58)`, as `(frames, 58)` float32, or `BrokenFileError`."""
     _require(path)
     try:
-        values = np.load(path, allow_pickle=False)
+        values = load_coefficients_npy(path)
     except (ValueError, EOFError, OSError) as error:
         raise BrokenFileError("unreadable", path, f"not a complete npy file ({error})") from error
-    if values.ndim == 3 and values.shape[1] == 1:
-        values = values[:, 0]
     return _finish(path, values, COEFFICIENT_CHANNELS, COEFFICIENT_RANGES)
 
 
 def read_clip(
     data_dir: str | os.PathLike, split: str, recording: Recording, other: Recording, streams: tuple[str, ...]
 ) -> Clip:
-    """Reads the files of one recording and cuts its visual streams to the frames that both people of the clip have.
+    """Read the files of one recording and cut its visual streams to the frames that both people of the clip have.
 
     Args:
         data_dir: a folder in the REACT2024 layout.
@@ -285,15 +243,3 @@ def duplicate(row: Recording, digests: dict[str, str], seen: dict[tuple[str, str
             return Problem("duplicate", row.path, f"its {stream} is the same as that of {first.path}")
     seen.update(dict.fromkeys(digests.items(), row))
     return None
-
-
-def summary(problems: list[Problem], where: str, shown: int = 10) -> str:
-    """Problems in words: how many of each kind, what to do about them, and the first few of each by name."""
-    lines = [f"{len(problems)} problem{'s' * (len(problems) != 1)} in {where}:"]
-    for kind in dict.fromkeys(problem.kind for problem in problems):
-        alike = [problem for problem in problems if problem.kind == kind]
-        lines.append(f"  {kind} ({len(alike)}): {ADVICE[kind]}")
-        lines += [f"    {problem.path}: {problem.detail}" for problem in alike[:shown]]
-        if len(alike) > shown:
-            lines.append(f"    ... and {len(alike) - shown} more")
-    return "\n".join(lines)

@@ -2,6 +2,9 @@
 
 ```
 <root>/{train,val,test}.csv                    ",speaker_path,listener_path": site/session/person/clip, no extension
+<root>/data_indices.csv                        "site,chat_index,clip_index": the order of the full matrix
+<root>/Approprirate_facial_reaction.npy        which reaction is appropriate to which speaker clip, all splits
+<root>/neighbour_emotion_{train,val,test}.npy  the same, cut for one split
 <root>/{train,val,test}/Audio_files/<site>/<session>/<person>/<clip>.wav
 <root>/{train,val,test}/Emotion/<site>/<session>/<person or P1, P2>/<clip>.csv
 <root>/{train,val,test}/3D_FV_files/<site>/<session>/<person>/<clip>.npy
@@ -18,64 +21,32 @@ import logging
 import os
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+
+from ..dyads import Pairs, Recording, check_split, listeners
 
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-STREAMS = ("audio", "emotion", "coefficients")
 STREAM_FOLDERS = {"audio": "Audio_files", "emotion": "Emotion", "coefficients": "3D_FV_files"}
 STREAM_SUFFIXES = {"audio": ".wav", "emotion": ".csv", "coefficients": ".npy"}
 EMOTION_FOLDERS = ("P1", "P2")
 HISTORY_CLIP = "1"
+# The official name, spelling included.
+FULL_MATRIX = "Approprirate_facial_reaction.npy"
+INDEX = "data_indices.csv"
+LIST_HEADER = ",speaker_path,listener_path"
+INDEX_HEADER = "site,chat_index,clip_index"
 
 
-class Recording(NamedTuple):
-    """One person in one clip, as the lists name them. `side` is 0 for the list's first column and 1 for its second."""
-
-    site: str
-    session: str
-    person: str
-    clip: str
-    side: int
-
-    @property
-    def listener_id(self) -> str:
-        """Who this is: `site/session/person`."""
-        return f"{self.site}/{self.session}/{self.person}"
-
-    @property
-    def path(self) -> str:
-        """The path in the lists: `site/session/person/clip`."""
-        return f"{self.listener_id}/{self.clip}"
-
-
-def check_split(split: str) -> None:
-    """Raises `ValueError` if `split` is not one of train, val and test."""
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; given: {split!r}.")
-
-
-def check_streams(streams: tuple[str, ...]) -> tuple[str, ...]:
-    """The streams in their usual order, or `ValueError` if one is unknown or none can tell the number of frames."""
-    unknown = sorted(set(streams) - set(STREAMS))
-    if unknown or not set(streams) & {"emotion", "coefficients"}:
-        raise ValueError(
-            f"streams must be chosen from {', '.join(STREAMS)} and contain emotion or coefficients; given: {streams}."
-        )
-    return tuple(stream for stream in STREAMS if stream in streams)
-
-
-def read_pairs(data_dir: str | os.PathLike, split: str) -> list[tuple[Recording, Recording]]:
+def read_pairs(data_dir: str | os.PathLike, split: str) -> Pairs:
     """The pairs of a split's list, in its order: (first column, second column).
 
     Rows of UDIVA, which the lists of 2023 contain and REACT2024 does not, are left out.
 
     Raises:
         FileNotFoundError: if the folder or its list is absent.
-        ValueError: if the list has no rows, a row is not two paths `site/session/person/clip` of the same clip,
-            or a recording is listed more than once.
+        ValueError: if the list has no rows, a row is not two paths `site/session/person/clip` of the same clip, a
+            part of a path is no name, or a recording is listed more than once.
     """
     check_split(split)
     if not os.path.isdir(data_dir):
@@ -107,6 +78,8 @@ def _pair(row: list[str], path: Path, line: int) -> tuple[Recording, Recording] 
             f"{path}, line {line}: expected index,site/session/person/clip,site/session/person/clip; "
             f"given: {','.join(row)}"
         )
+    if wrong := [name for part in parts for name in part if name in (".", "..") or set(name) & set("\\\0")]:
+        raise ValueError(f"{path}, line {line}: {wrong[0]!r} is no name of a site, session, person or clip.")
     first, second = (
         Recording(site, session, person, clip, side) for side, (site, session, person, clip) in enumerate(parts)
     )
@@ -119,9 +92,15 @@ def _pair(row: list[str], path: Path, line: int) -> tuple[Recording, Recording] 
     return first, second
 
 
-def listeners(pairs: list[tuple[Recording, Recording]]) -> list[Recording]:
-    """The listener of every ordered pair, in the order of the official matrices: second column, then first column."""
-    return [second for _, second in pairs] + [first for first, _ in pairs]
+def write_pairs(data_dir: str | os.PathLike, split: str, pairs: Pairs) -> None:
+    """Write a split's list, which `read_pairs` reads."""
+    rows = [f"{number},{first.path},{second.path}" for number, (first, second) in enumerate(pairs)]
+    Path(data_dir, f"{split}.csv").write_text("\n".join([LIST_HEADER, *rows]) + "\n", encoding="utf-8")
+
+
+def cut_matrix_path(data_dir: str | os.PathLike, split: str, personal: bool = False) -> Path:
+    """The matrix of one split, as the official tools name it: that of MAFRG, or that of PMAFRG."""
+    return Path(data_dir, f"{'person_specific_masked_' * personal}neighbour_emotion_{split}.npy")
 
 
 def stream_path(data_dir: str | os.PathLike, split: str, recording: Recording, stream: str) -> str:

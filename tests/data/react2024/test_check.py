@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from perfrdiff_hf.data.react2024.check import check_folder, main
-from perfrdiff_hf.data.react2024.clips import BrokenDataError
 from perfrdiff_hf.data.react2024.dataset import load_react2024
+from perfrdiff_hf.data.react2024.problems import BrokenDataError
 
 
 EMOTION = "val/Emotion/NoXI/002_Paris/P1/1.csv"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,17 @@ RECOLA = {
     "group-3": ("test", ("P45", "P46")),
 }
 TEST_SESSIONS = {2, 6, 12, 18, 24, 25, *range(66, 76), *range(82, 85)}
-# In the index, but in no list.
-ORPHAN = ("046_2016-04-07_Nottingham", "10")
 PAIRS = {"train": 1593, "val": 562, "test": 806}
 FRAMES = 2
 
 
 @pytest.fixture(scope="module")
-def listing(golden: Path) -> dict[str, list]:
+def listing(realdata: Path) -> dict[str, list]:
     """The sessions of each split, from the real index. Which are for validation is made up; the counts are real."""
-    clips: dict[str, list[str]] = defaultdict(list)
-    with open(golden.parent / "reference" / "data_indices.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["site"] != "UDIVA" and (row["chat_index"], row["clip_index"]) != ORPHAN:
-                clips[row["chat_index"]].append(row["clip_index"])
+    with open(realdata / "sessions.csv", newline="") as file:
+        clips = {
+            row["session"]: [str(number + 1) for number in range(int(row["clips"]))] for row in csv.DictReader(file)
+        }
     noxi = {session: numbers for session, numbers in clips.items() if session not in RECOLA}
     rest = [session for session in noxi if int(session[:3]) not in TEST_SESSIONS]
     validation = _sessions_with(553, {session: len(noxi[session]) for session in rest})
