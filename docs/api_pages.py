@@ -24,6 +24,7 @@ ROOMS = {
     "behaviour": "Behaviour",
     "files": "Files",
     "extras": "Optional libraries",
+    "progress": "Progress",
     "models": "Models",
     "faces": "Faces",
     "data": "Data",

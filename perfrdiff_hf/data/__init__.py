@@ -4,7 +4,7 @@
 |---|---|
 | `audio` | sound to audio features |
 | `layout`, `clips` | where the files of a folder in the REACT2024 layout lie, and how one clip's files are read |
-| `check` | what is wrong with a folder: `python -m perfrdiff_hf.data.react2024.check FOLDER` |
+| `check` | what is wrong with a folder: `perfrdiff check FOLDER` |
 | `react2024` | a folder as a `datasets.Dataset`, its features computed once |
 | `arrays`, `windows` | the dataset as memory-mapped arrays, and training examples cut from them |
 | `appropriateness` | which recorded reactions are appropriate to which speaker clip: the official matrices |
@@ -37,7 +37,7 @@ Clips may have any length of at least two windows, and differ in length. Without
     arrays = ClipArrays.from_dataset(dataset)
     windows = ReactionWindows(arrays, load_appropriateness("my_dyads", "train"), window_size=25)
 
-An appropriateness matrix, if there is none, comes from `python -m perfrdiff_hf.evaluation.similarity my_dyads`, or
+An appropriateness matrix, if there is none, comes from `perfrdiff similarity my_dyads`, or
 is yours to write as `neighbour_emotion_train.npy`: a row and a column for each row of the dataset. Clip "1" of a
 session is its listeners' history in the personal task, so give every session at least two clips.
 """

@@ -24,8 +24,7 @@ def draw_report(report: ReactionReport, path: str | Path) -> None:
     axes = figure.subplots(lines, COLUMNS, sharey=True, squeeze=False).ravel()
     for axis, metric in zip(axes, report.metrics):
         for place, name in enumerate(names):
-            found = report.figures[name][metric]
-            interval = found.over_listeners or found.over_clips
+            interval = report.figures[name][metric].interval
             axis.plot([interval.low, interval.high], [place, place], color="0.6", linewidth=3)
             axis.plot(interval.value, place, "o", color="C0" if name in report.systems else "0.3")
         axis.set_title(metric, fontsize=10)
