@@ -19,8 +19,6 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .. import __version__
-
 
 COMMANDS = {
     "world": "write a synthetic world of speakers and listeners",
@@ -53,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overview())
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"perfrdiff_hf {__version__}")
+        package = __name__.partition(".")[0]  # the front door, which no room imports from
+        print(f"{package} {sys.modules[package].__version__}")
         return 0
     name, *rest = words
     if name not in COMMANDS:
