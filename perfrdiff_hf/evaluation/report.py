@@ -265,7 +265,7 @@ def _intervals(report: ReactionReport, name: str) -> list[Cell]:
 
 def _pairs(report: ReactionReport, metrics: Sequence[str]) -> Table | None:
     """The paired differences in some metrics; None where there is nothing to compare."""
-    rows = [
+    rows: list[list[Cell]] = [
         [pair, _headed(metric), test.difference, f"{test.p_value:.4f}", f"{test.num_units} {report.unit}"]
         for pair, tests in report.pairs().items()
         for metric, test in tests.items()

@@ -37,6 +37,7 @@ from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
 from ..data.react2024.appropriateness import load_appropriateness
 from ..data.react2024.dataset import load_react2024
+from ..data.react2024.layout import cut_matrix_path
 from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
 
@@ -169,7 +170,7 @@ def write_matrix(data_dir: str | os.PathLike, split: str, matrix: np.ndarray) ->
     Raises:
         FileExistsError: if the folder has a matrix for the split; nothing is written then.
     """
-    path = Path(data_dir) / f"neighbour_emotion_{split}.npy"
+    path = cut_matrix_path(data_dir, split)
     try:
         load_appropriateness(data_dir, split)
     except FileNotFoundError:

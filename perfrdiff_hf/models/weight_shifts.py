@@ -18,6 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import file_beside
+
 
 SHIFT_MODES = ("shift", "offset", "weight")
 WEIGHTS_NAME = "weight_shifts.safetensors"
@@ -230,13 +232,9 @@ class WeightShifts(Mapping[str, LayerShift]):
             for name, shift in self.items()
             for field, tensor in _tensors(shift).items()
         }
-        beside = folder / f".{WEIGHTS_NAME}.{os.getpid()}"
         mode = next(iter(self.values())).mode
-        try:
+        with file_beside(folder / WEIGHTS_NAME) as beside:
             save_file(tensors, beside, metadata={"format": "pt", "shift_mode": mode})
-            os.replace(beside, folder / WEIGHTS_NAME)
-        finally:
-            beside.unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> WeightShifts:

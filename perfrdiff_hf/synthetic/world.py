@@ -27,7 +27,15 @@ import soundfile
 
 from ..behaviour import MEAN_FACE, STD_FACE, STREAMS
 from ..data.dyads import SPLITS
-from ..data.react2024.layout import FULL_MATRIX, INDEX, INDEX_HEADER, stream_path, write_pairs
+from ..data.react2024.layout import (
+    FULL_MATRIX,
+    INDEX,
+    INDEX_HEADER,
+    MEAN_FACE_FILE,
+    STD_FACE_FILE,
+    stream_path,
+    write_pairs,
+)
 from ..faces.formats.react2024 import emotion_csv
 from ..files import folder_beside
 from ..progress import follow
@@ -93,8 +101,8 @@ def write_synthetic_world(
 
 def _write(folder: Path, world: World, num_proc: int) -> None:
     _write_lists(folder, world)
-    np.save(folder / "mean_face.npy", MEAN_FACE)
-    np.save(folder / "std_face.npy", STD_FACE)
+    np.save(folder / MEAN_FACE_FILE, MEAN_FACE)
+    np.save(folder / STD_FACE_FILE, STD_FACE)
     world.save(folder / WORLD_FILE)
     calibration()  # once, before processes split off
     write = partial(_write_recording, folder, world)

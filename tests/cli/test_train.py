@@ -112,7 +112,7 @@ def test_two_processes_under_torchrun(world: Path, config: Path, tmp_path: Path)
         ({"stage": "gafrg"}, r"Stage gafrg needs the emotion_vae .* python examples/train.py --stage emotion_vae"),
         ({"stage": "pwsg"}, "Stage pwsg needs the emotion_vae of stage emotion_vae"),
         ({"config": "absent.yaml"}, "--config: there is no file absent.yaml"),
-        ({"data_dir": "absent"}, "--data_dir: there is no folder absent"),
+        ({"data_dir": "absent"}, "data_dir: there is no folder absent"),
         ({"stages.pssl.lerning_rate": "1"}, "unknown key stages.pssl.lerning_rate. Did you mean learning_rate"),
         ({"models.denoiser.num_heads": "3"}, "models.denoiser: hidden_size"),
         ({"resume_from_checkpoint": "step-00000007"}, "there is no step-00000007"),

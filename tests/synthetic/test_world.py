@@ -168,17 +168,6 @@ def test_failure_keeps_the_old_world(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert os.listdir(tmp_path) == ["world"] and os.listdir(tmp_path / "world") == ["precious"]
 
 
-def test_command_reports_errors_and_success(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        synthetic.main([str(folder)])
-    assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
-    monkeypatch.setitem(SIZES, "demo", TINY)
-    synthetic.main([str(tmp_path / "new"), "--seed", "3", "--num_proc", "1"])
-    assert digest(tmp_path / "new") == digest(folder)
-
-
 # People
 
 

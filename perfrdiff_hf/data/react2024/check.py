@@ -20,7 +20,7 @@ from ...progress import follow
 from ..dyads import SPLITS, Pairs, Recording, both_ways, check_streams, listeners
 from .appropriateness import load_appropriateness, read_matrix
 from .clips import duplicate, missing_files, read_clip
-from .layout import FULL_MATRIX, STREAM_FOLDERS, cut_matrix_path, read_pairs
+from .layout import FULL_MATRIX, HISTORY_CLIP, STREAM_FOLDERS, cut_matrix_path, read_pairs, without_history
 from .problems import BrokenFileError, Problem
 
 
@@ -85,6 +85,8 @@ def check_folder(
         findings = _examine_all(root, split, pairs, _present(root, split, streams), num_proc)
         problems += missing + _judge(rows, findings, frames, seen)
         problems += _check_matrices(root, split, len(rows), notes)
+        if without := without_history(rows):
+            notes.append(f"{split}: {len(without)} listeners have no clip {HISTORY_CLIP}, the personal task's history")
         notes.append(f"{split}: {len(pairs)} pairs, {len(rows)} recordings, {_lengths(findings)}")
     return Report(problems, notes)
 
