@@ -78,10 +78,12 @@ def quieten_libraries() -> None:
         return
     for variable in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(variable, "1")
-    for name in ("datasets.utils.tqdm", "transformers.utils.logging"):
-        if name in sys.modules:  # imported before the variables were set
-            module = sys.modules[name]
-            getattr(module, "disable_progress_bars", getattr(module, "disable_progress_bar", None))()
+    # Those that were imported before the variables were set.
+    for module, switch in (
+        ("datasets.utils.tqdm", "disable_progress_bars"), ("transformers.utils.logging", "disable_progress_bar")
+    ):  # fmt: skip
+        if module in sys.modules:
+            getattr(sys.modules[module], switch)()
 
 
 def quieten_pipelines() -> None:

@@ -1,8 +1,9 @@
 """The command `perfrdiff`: one file for each of its commands, listed here.
 
-A command's file has a docstring, which is its help, `add_arguments(parser)` and `run(options)`; a command that takes
-words of its own beside its options has `take_rest(options, rest)`. What is heavy is imported in `run`, so that help and
-mistakes in the command line are answered at once.
+A command's file has a docstring, which is its help, `add_arguments(parser)` and `run(options)`. Where options depend
+on each other it has `check_options(options)`, and one that takes words beside its options has
+`take_rest(options, rest)`. What is heavy is imported in `run`, so that help and mistakes in the command line are
+answered at once.
 
 Options are spelled with underscores, and hyphens are understood. What the user can mend is one line on standard error,
 `error: ...`, and exit code 1; a command line that makes no sense ends with 2.

@@ -6,8 +6,8 @@ writes the synthetic world, trains the four parts at a small size, personalises 
 never seen, generates ten reactions to each of their test clips, scores them beside chance, mime, the world's own
 reactions and two controls, and draws them. Steps that an earlier run has finished are not repeated.
 
-The controls: the same model with another listener's history, and a generic generator that was trained for as many steps
-as the generic and the personal stage together.
+The controls: the same model with another listener's history, and a generic generator that was trained for as many
+steps as the generic and the personal stage together.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def write_world(folder: Path, seed: int) -> None:
 
 def train(output: Path, seed: int) -> None:
     """Train all stages, put the pipeline into `output/model`, and train the longer control beside it."""
-    from ..training.config import load_config
+    from ..training.config import STAGES, load_config
     from ..training.run import TrainingJob, run_training
 
     def job(stage: str, folder: Path, changes: dict[str, str]) -> TrainingJob:
@@ -119,11 +120,12 @@ def train(output: Path, seed: int) -> None:
 
     run_training(job("all", output / "training", {}))
     copy_folder(output / "training" / "model", output / "model")
+    generic, personal = STAGES[-2:]
     stages = load_config("demo").stages
-    steps = (stages.denoiser.max_steps or 0) + (stages.weight_shift_generator.max_steps or 0)
+    steps = sum(getattr(stages, stage).max_steps for stage in (generic, personal))
     longer = output / "training_longer"
     copy_folder(output / "training" / "emotion_vae", longer / "emotion_vae")
-    run_training(job("denoiser", longer, {"stages.denoiser.max_steps": str(steps)}))
+    run_training(job(generic, longer, {f"stages.{generic}.max_steps": str(steps)}))
 
 
 def copy_folder(source: Path, place: Path) -> None:
@@ -167,11 +169,10 @@ def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
     rows = reference_rows(task.reactions, task.speaker, num_reactions=NUM_REACTIONS)
     references = {name: rows[name] for name in ("recorded reactions", "chance", "mime")}
     truth = load_world(world)
+    drawn = partial(oracle_reactions, truth, "test", personal=True, num_reactions=NUM_REACTIONS)
     own: dict[str, Any] = {
-        f"the world's own, {of}": oracle_reactions(
-            truth, "test", knowledge=knowledge, personal=True, num_reactions=NUM_REACTIONS
-        )
-        for knowledge, of in (("generic", "of anybody"), ("personal", "of the listener"))
+        "the world's own, of anybody": drawn(knowledge="generic"),
+        "the world's own, of the listener": drawn(knowledge="personal"),
     }
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
     return compare(

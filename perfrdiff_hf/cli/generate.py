@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .options import add_sampling_options, load_pipeline, sampling_settings
 
@@ -27,7 +27,7 @@ from .options import add_sampling_options, load_pipeline, sampling_settings
 if TYPE_CHECKING:
     from ..behaviour import Behaviour
     from ..data.recordings import Recorded
-    from ..pipelines.reaction_pipeline import ReactionPipeline
+    from ..pipelines.perfrdiff import PerFRDiffPipeline
 
 
 # More people than this make the still picture too tall to read.
@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history_fps", type=float, help="the same as speaker_fps for the history")
     parser.add_argument("--output", required=True, help="folder to write to; it is made if need be")
     parser.add_argument(
-        "--format", default="react2024", choices=("react2024", "live_link", "llv"), help="of each reaction's face track"
+        "--format",
+        default="react2024",
+        choices=("react2024", "live_link", "llv"),
+        help="of the face tracks",
     )
     add_sampling_options(parser, num_reactions=3)
     parser.add_argument("--no_video", action="store_true", help="leave out the video, which takes longest")
@@ -77,12 +80,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def react(
-    pipeline: ReactionPipeline, speaker: Recorded, listener: Recorded | None, options: argparse.Namespace
+    pipeline: PerFRDiffPipeline, speaker: Recorded, listener: Recorded | None, options: argparse.Namespace
 ) -> list[Behaviour]:
     """Reactions as behaviour with emotion and coefficients."""
     import torch
 
-    output = pipeline(
+    output: Any = pipeline(
         speaker=speaker.behaviour,
         listener_history=listener.behaviour if listener else None,
         generator=torch.Generator().manual_seed(options.seed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) 
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
 
 
-def sampling_settings(options: argparse.Namespace) -> dict[str, float]:
+def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_sampling_options` as arguments of a call."""
     names = ("num_reactions", "num_inference_steps", "guidance_scale", "overlap")
     return {name: getattr(options, name) for name in names}

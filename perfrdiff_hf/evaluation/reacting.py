@@ -56,9 +56,7 @@ def predict(
     }  # fmt: skip
     folders = {manner.name: Path(folder) / folder_name(manner.name) for manner in manners}
     for manner in manners:
-        begin_predictions(
-            folders[manner.name], {"system": manner.name, **made_with, **manner.made_with}, overwrite
-        )
+        begin_predictions(folders[manner.name], {"system": manner.name, **made_with, **manner.made_with}, overwrite)
     clips = clip_paths(arrays)
     for manner in manners:
         place = folders[manner.name]

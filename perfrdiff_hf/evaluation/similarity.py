@@ -36,7 +36,6 @@ from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
 from ..data.react2024.appropriateness import load_appropriateness
-from ..data.react2024.dataset import load_react2024
 from ..data.react2024.layout import cut_matrix_path
 from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS

@@ -48,9 +48,7 @@ class Task:
         return self.reactions.shape[1]
 
 
-def load_task(
-    data_dir: str | os.PathLike, split: str, task: str, cache_dir: str | os.PathLike | None = None
-) -> Task:
+def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str | os.PathLike | None = None) -> Task:
     """The clips of a split that a task scores, all cut to the length of the shortest.
 
     Args:

@@ -26,7 +26,6 @@ from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.metrics import frcorr
-from perfrdiff_hf.synthetic import world as synthetic
 from perfrdiff_hf.synthetic.cast import SIZES, SPLITS, World, plan_world
 from perfrdiff_hf.synthetic.oracles import sample_reactions
 from perfrdiff_hf.synthetic.people import (
