@@ -1,12 +1,13 @@
 """The pages of the reference: one for each room of the package, made from its docstrings while the site is built.
 
-mkdocs calls `on_config` and `on_files`. Nothing is imported from the package, which is read as text, so that the
-reference needs none of its libraries; and no page has to be written when a module or a public name is added.
+mkdocs calls the functions whose names begin with `on_`. Nothing is imported from the package, which is read as text:
+the reference needs none of its libraries, and no page has to be written when a module or a public name is added.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +26,7 @@ ROOMS = {
     "behaviour": "Behaviour",
     "files": "Files",
     "extras": "Optional libraries",
+    "progress": "Progress",
     "models": "Models",
     "faces": "Faces",
     "data": "Data",
@@ -40,6 +43,9 @@ ROOMS = {
     "live": "Live server",
     "cli": "Command line",
 }
+
+# What a browser fetches by itself, from another place than the site.
+FETCHED = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^>]*>""")
 
 # Pages that lie beside the package, where whoever works on it looks for them.
 PROJECT_PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
@@ -67,6 +73,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """See that reading a page tells nobody else about it.
+
+    Raises:
+        PluginError: if the page makes the browser fetch something from elsewhere.
+    """
+    from mkdocs.exceptions import PluginError
+
+    if found := FETCHED.search(output):
+        raise PluginError(f"{page.file.src_uri} fetches something from outside the site: {found[0]}")
+    return output
 
 
 def present_rooms() -> list[str]:

@@ -23,10 +23,11 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
     Args:
         mean_face: 58 values, the mean of the coefficients as recorded; None is REACT's (`behaviour.MEAN_FACE`).
         window_size: frames of a window, w of the paper.
-        frame_rate: frames per second.
+        frame_rate: frames per second; 25, the rate of the audio features and of all data. It is written down so that
+            a saved pipeline says what it takes.
 
     Raises:
-        ValueError: if `mean_face` does not hold 58 numbers.
+        ValueError: if `mean_face` does not hold 58 numbers, `window_size` is not positive, or `frame_rate` is another.
     """
 
     model_input_names = ["audio", "emotion", "coefficients"]
@@ -42,6 +43,13 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
         mean = np.asarray(MEAN_FACE if mean_face is None else mean_face, dtype=np.float32)
         if mean.shape != (COEFFICIENT_CHANNELS,):
             raise ValueError(f"mean_face must hold {COEFFICIENT_CHANNELS} values; its shape is {mean.shape}.")
+        if window_size < 1:
+            raise ValueError(f"window_size must be at least 1 frame; given: {window_size}.")
+        if frame_rate != FRAME_RATE:
+            raise ValueError(
+                f"frame_rate must be {FRAME_RATE}: audio features and models are made for it; given: {frame_rate}. "
+                f"Resample behaviour to {FRAME_RATE} frames per second, as read_face_track does."
+            )
         self.mean_face = mean.tolist()
         self.window_size = window_size
         self.frame_rate = frame_rate
@@ -91,7 +99,7 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
                 raise ValueError("sampling_rate must be given with waveform, in samples per second.")
             if num_frames is None:
                 face = emotion if emotion is not None else coefficients
-                num_frames = len(face) if face is not None else len(waveform) * self.frame_rate // sampling_rate
+                num_frames = len(face) if face is not None else len(waveform) * FRAME_RATE // sampling_rate
             audio = mfcc_features(waveform, sampling_rate, num_frames)
         streams = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients).streams
         names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_coefficients"}

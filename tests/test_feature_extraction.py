@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,18 @@ def test_sound_and_face_become_pipeline_arguments():
     assert alone["speaker_audio"].shape == (1, 25, 78)
 
 
+def test_no_other_frame_rate_than_that_of_the_audio_features(tmp_path):
+    """At another rate, sound would be cut into frames of the wrong length without a word."""
+    with pytest.raises(ValueError, match=r"frame_rate must be 25.*given: 50"):
+        PerFRDiffFeatureExtractor(frame_rate=50)
+    PerFRDiffFeatureExtractor(frame_rate=25).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text())["frame_rate"] == 25
+    assert PerFRDiffFeatureExtractor.from_pretrained(tmp_path).frame_rate == 25
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="window_size must be at least 1"):
+        PerFRDiffFeatureExtractor(window_size=0)
     with pytest.raises(ValueError, match="58 values"):
         PerFRDiffFeatureExtractor(mean_face=[0.0] * 57)
     with pytest.raises(ValueError, match="sampling_rate"):

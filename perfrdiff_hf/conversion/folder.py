@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..files import folder_beside
 from ..models.gafrg import GAFRGTransformer1DModel
 from ..models.low_rank import LowRankError, check_low_rank, low_rank_pwsg
 from ..models.pssl import PSSLModel
@@ -147,9 +147,7 @@ def convert_checkpoint_folder(
         if low_rank is not None:
             check_low_rank(hypernetwork[0].config, low_rank)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = output.parent / f".{output.name}.{os.getpid()}"
-    try:
+    with folder_beside(output, existing="refuse") as beside:
         pipeline.to(dtype=dtype).save_pretrained(str(beside))
         if hypernetwork is not None:
             plan, state = hypernetwork
@@ -160,11 +158,6 @@ def convert_checkpoint_folder(
                 model.to(dtype=dtype)  # type: ignore[call-arg]
                 model.save_pretrained(str(beside / f"weight_shift_generator_rank{low_rank}"))
         (beside / "README.md").write_text(_card(report, low_rank, dtype), encoding="utf-8")
-        if output.is_dir():
-            output.rmdir()
-        os.replace(beside, output)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return report
 
 
@@ -258,7 +251,8 @@ def _write_hypernetwork(plan: PWSGPlan, state: ConvertedState, pipeline_folder: 
 
 
 CARD = """---
-library_name: diffusers
+library_name: perfrdiff_hf
+license: other
 pipeline_tag: other
 tags: [perfrdiff, facial-reaction-generation, diffusion]
 ---

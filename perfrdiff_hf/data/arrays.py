@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
-from ..behaviour import STREAMS
+from ..behaviour import STREAMS, Behaviour
+from ..files import folder_beside
 
 
 class ClipArrays:
@@ -25,6 +24,13 @@ class ClipArrays:
         num_frames: `(rows,)` int64.
         offsets: `(rows,)` int64; row `i` begins at frame `offsets[i]` of the arrays in `flat`.
         flat: `{stream: (total frames, width) float32}`, for the streams that the dataset has.
+
+    Example:
+        ```python
+        arrays = ClipArrays.from_dataset(load_react2024("path/to/react2024", "val"))
+        listener = arrays.behaviour(0)  # a Behaviour: audio, emotion and coefficients of the first row
+        speaker = arrays.behaviour(int(arrays.partner[0]))
+        ```
     """
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
@@ -34,18 +40,20 @@ class ClipArrays:
         self.clips = np.array(dataset["clip"])
         self.num_frames = np.array(dataset["num_frames"], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.num_frames)[:-1]])
+        self._check_partners()
         self.flat = self._open()
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, cache_dir: str | os.PathLike | None = None) -> ClipArrays:
-        """Opens the arrays of a dataset, and writes them first if that was not done before.
+        """Open the arrays of a dataset, and write them first if that was not done before.
 
         Args:
             dataset: what `load_react2024` returns, or the same columns from elsewhere (parquet, the Hub).
             cache_dir: where to keep the arrays; by default beside the dataset's own files.
 
         Raises:
-            ValueError: if the dataset lacks columns, or lies in memory only and no `cache_dir` is given.
+            ValueError: if the dataset lacks columns, lies in memory only and no `cache_dir` is given, or a row has
+                another number of frames than `num_frames` says or than its partner has.
         """
         needed = {"partner", "listener_id", "clip", "num_frames"}
         if lacking := sorted(needed - set(dataset.column_names)):
@@ -61,6 +69,10 @@ class ClipArrays:
 
     def __len__(self) -> int:
         return len(self.partner)
+
+    def behaviour(self, row: int) -> Behaviour:
+        """Everything that is known of a row's listener; read-only, not copied."""
+        return Behaviour(**{stream: self._clip(stream, row) for stream in self.flat})
 
     def audio(self, row: int) -> np.ndarray:
         """The audio features of a row's listener, `(frames, 78)`, read-only."""
@@ -80,6 +92,19 @@ class ClipArrays:
         start = self.offsets[row]
         return self.flat[stream][start : start + self.num_frames[row]]
 
+    def _check_partners(self) -> None:
+        """Both sides of a clip must be of the same frames: a window of one is cut at the frames of the other."""
+        if not np.array_equal(self.partner[self.partner], np.arange(len(self.partner))):
+            raise ValueError("partner must hold, for both rows of a clip, the number of the other row.")
+        unlike = np.flatnonzero(self.num_frames[self.partner] != self.num_frames)
+        if len(unlike):
+            row, other = unlike[0], self.partner[unlike[0]]
+            raise ValueError(
+                f"Both people of a clip must have the same number of frames; clip {self.clips[row]} of "
+                f"{self.listener_ids[row]} has {self.num_frames[row]}, that of {self.listener_ids[other]} "
+                f"{self.num_frames[other]}. Cut them alike."
+            )
+
     def _open(self) -> dict[str, np.ndarray]:
         paths = {stream: self.folder / f"{stream}.npy" for stream in STREAMS}
         # A plain array over the mapping: slicing np.memmap itself costs several times as much.
@@ -98,24 +123,17 @@ class ClipArrays:
 
 
 def _write(dataset: Dataset, folder: Path) -> None:
-    """Writes the arrays beside their place and moves them there; whoever comes second keeps the first one's."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".arrays-", dir=folder.parent))
-    try:
-        total = int(np.sum(dataset["num_frames"]))
+    """Write the arrays beside their place and move them there; whoever comes second keeps the first one's."""
+    lengths = [int(frames) for frames in dataset["num_frames"]]
+    with folder_beside(folder, existing="keep") as beside:
         for stream in (name for name in STREAMS if name in dataset.column_names):
             width = dataset.features[stream].shape[1]
-            values = np.lib.format.open_memmap(beside / f"{stream}.npy", "w+", np.float32, (total, width))
-            frame = 0
+            values = np.lib.format.open_memmap(beside / f"{stream}.npy", "w+", np.float32, (sum(lengths), width))
+            row = frame = 0
             for batch in dataset.select_columns([stream]).with_format("numpy").iter(batch_size=16):
                 for clip in batch[stream]:
+                    if len(clip) != lengths[row]:
+                        raise ValueError(f"Row {row}: {stream} has {len(clip)} frames; num_frames is {lengths[row]}.")
                     values[frame : frame + len(clip)] = clip
-                    frame += len(clip)
+                    row, frame = row + 1, frame + len(clip)
             values.flush()
-        try:
-            os.replace(beside, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -12,6 +12,7 @@ from ..behaviour import COEFFICIENT_CHANNELS, MEAN_FACE
 from .arrays import ClipArrays
 from .react2024.appropriateness import load_appropriateness
 from .react2024.dataset import load_react2024
+from .react2024.layout import MEAN_FACE_FILE
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Corpus:
         self.data_dir = Path(data_dir)
         self.cache_dir = cache_dir
         if not self.data_dir.is_dir():
-            raise FileNotFoundError(f"--data_dir: there is no folder {self.data_dir}.")
+            raise FileNotFoundError(f"data_dir: there is no folder {self.data_dir}.")
         self._splits: dict[tuple[str, bool], SplitArrays] = {}
 
     def split(self, name: str, personal: bool = False) -> SplitArrays:
-        """The arrays of a split; `personal` leaves out clip 1 and other listeners' reactions (PMAFRG)."""
+        """The arrays of a split; `personal` leaves out clip 1 and other listeners' reactions (PMAFRG).
+
+        Raises:
+            FileNotFoundError, ValueError: see `load_react2024` and `load_appropriateness`.
+        """
         key = (name, personal)
         if key not in self._splits:
             dataset = load_react2024(self.data_dir, name, personal=personal, cache_dir=self._cache())
@@ -55,8 +60,12 @@ class Corpus:
         return self._splits[key]
 
     def mean_face(self) -> np.ndarray:
-        """The mean face `(58,)` of the folder (`mean_face.npy`), or REACT's where the folder has none."""
-        path = self.data_dir / "mean_face.npy"
+        """The mean face `(58,)` of the folder (`mean_face.npy`), or REACT's where the folder has none.
+
+        Raises:
+            ValueError: if the file does not hold 58 values.
+        """
+        path = self.data_dir / MEAN_FACE_FILE
         if not path.is_file():
             return MEAN_FACE
         mean_face = np.load(path, allow_pickle=False).astype(np.float32).reshape(-1)

@@ -147,7 +147,7 @@ def select_rows(dataset: Dataset, keep: list[int]) -> Dataset:
 
 
 def fingerprint_of(about: str, files: Iterable[tuple[str, str]]) -> str:
-    """Stands for everything that rows depend on: what is said `about` them, and their files' sizes and times.
+    """What stands for everything that rows depend on: what is said `about` them, and their files' sizes and times.
 
     Args:
         about: the source, its split and its settings, and a version that rises when the same files give other rows.

@@ -3,7 +3,8 @@
 For those who may share their data (REACT2024 itself may not be passed on):
 
 ```python
-from .sharing import write_shareable
+from perfrdiff_hf import load_react2024
+from perfrdiff_hf.data.sharing import write_shareable
 
 splits = {split: load_react2024("my_dyads", split) for split in ("train", "val", "test")}
 write_shareable(splits, "to_share", name="My dyads")
@@ -15,14 +16,13 @@ write_shareable(splits, "to_share", name="My dyads")
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from datasets import Dataset
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..behaviour import FRAME_RATE, STREAMS
+from ..files import folder_beside
 
 
 SHARD_ROWS = 500
@@ -63,7 +63,7 @@ under which licence others may use the data.
 
 
 def write_shareable(splits: dict[str, Dataset], folder: str | os.PathLike, name: str = "Dyads") -> Path:
-    """Writes datasets as parquet with a card.
+    """Write datasets as parquet with a card. The folder appears whole or not at all.
 
     Args:
         splits: for each split's name the dataset of `load_react2024`; all with the same columns.
@@ -82,17 +82,10 @@ def write_shareable(splits: dict[str, Dataset], folder: str | os.PathLike, name:
         raise FileExistsError(f"{folder} exists and is not an empty folder.")
     if not splits or any(dataset.features != next(iter(splits.values())).features for dataset in splits.values()):
         raise ValueError("splits must hold at least one dataset, and all must have the same columns.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".shareable-", dir=folder.parent))
-    try:
+    with folder_beside(folder, existing="refuse") as beside:
         for split, dataset in splits.items():
             _write_parquet(dataset, beside / "data", split)
         _card(splits, name).save(beside / "README.md")
-        if folder.exists():
-            folder.rmdir()
-        os.replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
@@ -107,6 +100,7 @@ def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
 def _card(splits: dict[str, Dataset], name: str) -> DatasetCard:
     data = DatasetCardData(
         pretty_name=name,
+        license="other",
         tags=["facial-reaction-generation", "perfrdiff", "dyadic-interaction"],
         configs=[
             {

@@ -23,19 +23,35 @@ Example = dict[str, torch.Tensor]
 AnyExamples = TypeVar("AnyExamples", bound="_Examples")
 
 
+class _Draws:
+    """The randomness of one epoch's items: a generator for each, which ends where that of the next item begins.
+
+    Making a generator costs more than all that is drawn from it, so one is set to each item's key in turn. It belongs
+    to one call, since two threads must not set the same one.
+    """
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._first = epoch << 32
+        self._bits = np.random.Philox(key=[seed, 0])
+        self._start = self._bits.state
+
+    def of(self, index: int) -> np.random.Generator:
+        """The generator of one item; it must be done with before the next is asked for."""
+        self._start["state"]["key"][1] = self._first + index
+        self._bits.state = self._start
+        return np.random.Generator(self._bits)
+
+
 class _Examples(Dataset):
-    """What the datasets share: the seed, the epoch, and a generator for each item."""
+    """What the datasets share: the seed, the epoch, and the randomness of their items."""
 
     def __init__(self, arrays: ClipArrays, seed: int) -> None:
         self.arrays = arrays
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        # Making a generator costs more than all that is drawn from it, so one is set to each item's key in turn.
-        self._bits = np.random.Philox(key=[seed, 0])
-        self._start = self._bits.state
 
     def set_epoch(self, epoch: int) -> None:
-        """Says which epoch's examples the items are from now on."""
+        """Say which epoch's examples the items are from now on."""
         self._epoch.fill_(epoch)
 
     def at_epoch(self: AnyExamples, epoch: int) -> AnyExamples:
@@ -47,11 +63,8 @@ class _Examples(Dataset):
     def __len__(self) -> int:
         return len(self.arrays)
 
-    def _generator(self, index: int) -> np.random.Generator:
-        """The randomness of one item in this epoch; it ends where that of the next item begins."""
-        self._start["state"]["key"][1] = (int(self._epoch) << 32) + index
-        self._bits.state = self._start
-        return np.random.Generator(self._bits)
+    def _draws(self) -> _Draws:
+        return _Draws(self.seed, int(self._epoch))
 
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):
@@ -90,7 +103,8 @@ class EmotionWindows(_Examples):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example]:
         spare = self.arrays.num_frames[indices] - self.window_size + 1
-        starts = [self._generator(index).integers(count) for index, count in zip(indices, spare)]
+        draws = self._draws()
+        starts = [draws.of(index).integers(count) for index, count in zip(indices, spare)]
         frames = self.arrays.offsets[indices] + starts
         return _items({stream: windows[frames] for stream, windows in self._windows.items()})
 
@@ -156,9 +170,10 @@ class ReactionWindows(_Examples):
             self._clips_of = _check_history(arrays, num_reactions, history_frames)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example]:
-        draws = [self._draw(int(index)) for index in indices]
-        starts = np.array([start for start, _, _ in draws])
-        rows = np.array([rows for _, rows, _ in draws])
+        draws = self._draws()
+        drawn = [self._draw(int(index), draws.of(int(index))) for index in indices]
+        starts = np.array([start for start, _, _ in drawn])
+        rows = np.array([rows for _, rows, _ in drawn])
         first = starts < 0
         seen = np.where(first, 0, starts)
         speakers = self.arrays.offsets[self.arrays.partner[indices]] + seen
@@ -171,12 +186,11 @@ class ReactionWindows(_Examples):
         batch["past_reactions"] = self._windows["emotion"][reactions + seen[:, None]]
         batch["past_reactions"][first] = self._unseen["emotion"]
         if self.history_frames is not None:
-            batch["history"] = np.stack([history for _, _, history in draws if history is not None])
+            batch["history"] = np.stack([history for _, _, history in drawn if history is not None])
         return _items(batch)
 
-    def _draw(self, index: int) -> tuple[int, np.ndarray, np.ndarray | None]:
+    def _draw(self, index: int, generator: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray | None]:
         """The start of an item's windows, the rows of its reactions, and its history."""
-        generator = self._generator(index)
         frames = int(self.arrays.num_frames[index])
         start = int(generator.integers(frames - 2 * self.window_size + 1))
         if generator.random() < self.window_size / frames:
@@ -270,8 +284,9 @@ class StyleClips(_Examples):
 
     def _batch(self, index: int) -> Example:
         # Every speaker clip has its turn once an epoch: the order is one permutation for all items.
-        order = self._generator(0).permutation(len(self.arrays))
-        generator = self._generator(index + 1)
+        draws = self._draws()
+        order = draws.of(0).permutation(len(self.arrays))
+        generator = draws.of(index + 1)
         if self.variant == "random":
             groups = [self._some_of(self._several, None, self.speakers * self.listeners, generator)]
         else:

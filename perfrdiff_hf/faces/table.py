@@ -103,7 +103,7 @@ class Table:
         return finite.all(axis=1)
 
     def check_range(self, values: np.ndarray, low: float, high: float, what: str) -> None:
-        """Raises ValueError if a value lies outside [low, high], which means that the file is on another scale."""
+        """Raise `ValueError` if a value lies outside [low, high], which means that the file is on another scale."""
         if values.size and (values.min() < low or values.max() > high):
             raise ValueError(
                 f"{self.path}: {what} must lie in [{low:.0f}, {high:.0f}]; they reach from {values.min():g} to "

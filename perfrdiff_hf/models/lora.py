@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..files import file_beside
 from .weight_shifts import LowRankShift, WeightShifts
 
 
@@ -57,15 +58,8 @@ def save_lora(weight_shifts: WeightShifts, save_directory: str | os.PathLike) ->
     }
     folder = Path(save_directory)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"adapter_model.safetensors": None, "adapter_config.json": json.dumps(config, indent=2)}
-    for name, text in files.items():
-        beside = folder / f".{name}.{os.getpid()}"
-        try:
-            if text is None:
-                tensors = {f"base_model.model.{key}": tensor for key, tensor in state.items()}
-                save_file(tensors, beside, metadata={"format": "pt"})
-            else:
-                beside.write_text(text, encoding="utf-8")
-            os.replace(beside, folder / name)
-        finally:
-            beside.unlink(missing_ok=True)
+    tensors = {f"base_model.model.{key}": tensor for key, tensor in state.items()}
+    with file_beside(folder / "adapter_model.safetensors") as beside:
+        save_file(tensors, beside, metadata={"format": "pt"})
+    with file_beside(folder / "adapter_config.json") as beside:
+        beside.write_text(json.dumps(config, indent=2), encoding="utf-8")

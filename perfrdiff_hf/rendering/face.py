@@ -59,7 +59,7 @@ UNPLEASANT_GROUND: Colour = (158, 186, 220)
 def draw_face(
     coefficients: np.ndarray, emotion: np.ndarray | None = None, size: int = 256, palette: Palette = LISTENER
 ) -> Image.Image:
-    """Draws one face.
+    """Draw one face.
 
     Args:
         coefficients: `(58,)` as recorded or returned by the pipeline (mean face included).

@@ -40,7 +40,7 @@ _HEAT = LinearSegmentedColormap.from_list("activation", ["#f3f3f0", "#f2cf66", "
 
 
 def draw_strips(scene: Scene) -> Figure:
-    """Draws a scene over time.
+    """Draw a scene over time.
 
     Args:
         scene: the speaker (if any) and the reactions; people without emotion get faces only.
@@ -72,7 +72,7 @@ def draw_strips(scene: Scene) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure beside its place and moves it there; the suffix tells the format (png, svg, pdf)."""
+    """Write a figure beside its place and move it there; the suffix tells the format (png, svg, pdf)."""
     with file_beside(path) as beside:
         figure.savefig(beside)
 

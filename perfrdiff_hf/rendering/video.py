@@ -50,7 +50,7 @@ class _Backdrops(NamedTuple):
 def write_video(
     scene: Scene, path: str | Path, *, size: int = 256, progress: Callable[[int, int], Any] | None = None
 ) -> None:
-    """Writes a scene as mp4: the speaker on the left, the reactions beside them, the sound beneath.
+    """Write a scene as mp4: the speaker on the left, the reactions beside them, the sound beneath.
 
     Args:
         scene: who is shown; its sound becomes the audio track.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -66,6 +68,28 @@ def test_arrays_hold_every_clip(arrays):
         assert arrays.coefficients(row).shape == (FRAMES, 58)
     with pytest.raises(ValueError, match="read-only"):
         arrays.emotion(0)[0] = 1
+
+
+def test_a_row_as_behaviour(arrays):
+    behaviour = arrays.behaviour(5)
+    assert set(behaviour.streams) == {"audio", "emotion", "coefficients"} and len(behaviour) == FRAMES
+    np.testing.assert_array_equal(behaviour.coefficients, arrays.coefficients(5))
+
+
+def test_partners_of_other_lengths_are_refused(tmp_path):
+    """A window of the speaker is cut at the listener's frames; it must not run into the next clip."""
+    with pytest.raises(ValueError, match=r"clip 1 of N/0/b has 20, that of N/0/a 40\. Cut them alike"):
+        ClipArrays.from_dataset(made_up(["N/0/b", "N/0/a"], [20, 40]), tmp_path)
+    astray = made_up(["N/0/b", "N/0/a"], [20, 20]).map(lambda row: {"partner": 0})
+    with pytest.raises(ValueError, match="partner must hold"):
+        ClipArrays.from_dataset(astray, tmp_path)
+
+
+def test_wrong_counts_of_frames_are_refused(tmp_path):
+    dataset = made_up(["N/0/b", "N/0/a"], [20, 20]).map(lambda row: {"num_frames": 21})
+    with pytest.raises(ValueError, match="Row 0: audio has 20 frames; num_frames is 21"):
+        ClipArrays.from_dataset(dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_arrays_travel_as_paths(arrays):
@@ -269,6 +293,21 @@ def test_seed_and_batching_fix_the_examples(arrays, appropriate):
     assert any(not torch.equal(one[index]["reactions"], other[index]["reactions"]) for index in range(5))
     with pytest.raises(IndexError):
         one[2 * PAIRS]
+
+
+def test_threads_do_not_change_examples(arrays, appropriate):
+    """Two threads at one dataset, as a notebook or a server has them, each get what one alone would."""
+    windows = ReactionWindows(arrays, appropriate, 2, W)
+    alone = [windows[index]["reactions"] for index in range(2 * PAIRS)]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            together = list(threads.map(lambda index: windows[index % (2 * PAIRS)]["reactions"], range(40 * PAIRS)))
+    finally:
+        sys.setswitchinterval(usual)
+    for index, reactions in enumerate(together):
+        assert torch.equal(reactions, alone[index % (2 * PAIRS)])
 
 
 def test_accelerate_shards_the_same_examples(arrays, appropriate):

@@ -28,7 +28,7 @@ from ...behaviour import STREAM_WIDTHS, STREAMS
 from ..audio import mfcc_features
 from ..dyads import Pairs, Recording, build_dyads, check_streams, fingerprint_of, listeners, select_rows
 from .clips import duplicate, missing_files, read_clip
-from .layout import HISTORY_CLIP, read_pairs, stream_path
+from .layout import HISTORY_CLIP, read_pairs, stream_path, without_history
 from .problems import BrokenDataError, BrokenFileError, Problem, summary
 
 
@@ -58,15 +58,15 @@ def load_react2024(
     Args:
         data_dir: a folder in the REACT2024 layout.
         split: "train", "val" or "test".
-        personal: whether to leave out clip 1 of every session (the listener's history), as the PMAFRG task does.
-            Every listener must have one: of nobody may a clip be predicted from the very same clip.
+        personal: whether to leave out clip 1 of every session (the listener's history), as the PMAFRG task does;
+            every listener must have one.
         streams: which of "audio", "emotion" and "coefficients" to read; the others have no column. Emotion or
             coefficients must be among them.
         cache_dir: where to keep the features; by default the cache of `datasets`. A changed list or file is noticed
             by its size and time, and read again.
         num_proc: how many processes compute the features.
-        on_broken: "raise", or "skip" to leave out the clips (both people's) with a broken file, and log how many. So
-            a listener whose clip 1 is broken stays in the personal task without that history.
+        on_broken: "raise", or "skip" to leave out the clips (both people's) with a broken file, and log how many. A
+            listener whose clip 1 is skipped stays in the personal task.
 
     Returns:
         Columns `site`, `session`, `person`, `clip`, `listener_id` ("site/session/person"), `partner`, `num_frames`,
@@ -80,9 +80,8 @@ def load_react2024(
     Example:
         ```python
         train = load_react2024("path/to/react2024", "train", num_proc=4)
-        row = train.with_format("numpy")[0]
-        row["emotion"].shape  # (750, 25): what the listener of the first pair showed
-        speaker = train.with_format("numpy")[int(row["partner"])]  # whom that listener saw and heard
+        listener = train[0]  # "emotion", "coefficients", "audio" of the first pair's listener
+        speaker = train[listener["partner"]]  # whom that listener saw and heard
         ```
     """
     if on_broken not in ("raise", "skip"):
@@ -96,13 +95,7 @@ def load_react2024(
         _refuse(missing_files(data_dir, split, rows, streams), data_dir, split)
 
     dataset = _built(data_dir, split, pairs, streams, cache_dir, num_proc)
-    problems = _problems(dataset, rows)
-    half = len(pairs)
-    whole = [not problems[row] and not problems[(row + half) % len(rows)] for row in range(len(rows))]
-    if on_broken == "raise" or not any(whole):
-        _refuse([problem for problem in problems if problem], data_dir, split)
-    if not all(whole):
-        logger.warning("%s: skipped %d of %d rows with broken clips.", split, whole.count(False), len(rows))
+    whole = _whole_rows(dataset, rows, on_broken, data_dir, split)
     keep = [row for row in range(len(rows)) if whole[row] and not (personal and rows[row].clip == HISTORY_CLIP)]
     if not keep:
         raise ValueError("No row is left: the list holds nothing but history clips.")
@@ -151,6 +144,19 @@ def _row(data_dir: str, split: str, streams: tuple[str, ...], listener: Recordin
     return row
 
 
+def _whole_rows(
+    dataset: Dataset, rows: list[Recording], on_broken: str, data_dir: str | os.PathLike, split: str
+) -> list[bool]:
+    """Which rows are whole on both sides of their clip; `BrokenDataError` if one is not and none may be skipped."""
+    problems = _problems(dataset, rows)
+    whole = [not problem and not problems[row - len(rows) // 2] for row, problem in enumerate(problems)]
+    if on_broken == "raise" or not any(whole):
+        _refuse([problem for problem in problems if problem], data_dir, split)
+    if not all(whole):
+        logger.warning(f"{split}: skipped {whole.count(False)} of {len(rows)} rows with broken clips.")
+    return whole
+
+
 def _problems(dataset: Dataset, rows: list[Recording]) -> list[Problem | None]:
     """What is wrong with each row; a row whose content was seen before is a duplicate."""
     found: list[Problem | None] = []
@@ -164,8 +170,7 @@ def _problems(dataset: Dataset, rows: list[Recording]) -> list[Problem | None]:
 
 
 def _check_histories(rows: list[Recording], split: str) -> None:
-    with_history = {row.listener_id for row in rows if row.clip == HISTORY_CLIP}
-    if without := sorted({row.listener_id for row in rows} - with_history):
+    if without := without_history(rows):
         raise ValueError(
             f"personal: {len(without)} listeners of {split} have no clip {HISTORY_CLIP}, which is the history in the "
             f"personal task; the first is {without[0]}. Name one of their clips {HISTORY_CLIP}."

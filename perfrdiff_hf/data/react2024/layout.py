@@ -31,6 +31,7 @@ STREAM_FOLDERS = {"audio": "Audio_files", "emotion": "Emotion", "coefficients": 
 STREAM_SUFFIXES = {"audio": ".wav", "emotion": ".csv", "coefficients": ".npy"}
 EMOTION_FOLDERS = ("P1", "P2")
 HISTORY_CLIP = "1"
+MEAN_FACE_FILE, STD_FACE_FILE = "mean_face.npy", "std_face.npy"
 # The official name, spelling included.
 FULL_MATRIX = "Approprirate_facial_reaction.npy"
 INDEX = "data_indices.csv"
@@ -59,7 +60,7 @@ def read_pairs(data_dir: str | os.PathLike, split: str) -> Pairs:
     pairs = [_pair(row, path, line) for line, row in enumerate(rows, start=2)]
     known = [pair for pair in pairs if pair is not None]
     if len(known) < len(pairs):
-        logger.warning("%s: left out %d rows of UDIVA.", path, len(pairs) - len(known))
+        logger.warning(f"{path}: left out {len(pairs) - len(known)} rows of UDIVA.")
     if not known:
         raise ValueError(f"{path} lists no pairs.")
     repeated = [name for name, times in Counter(row.path for row in listeners(known)).items() if times > 1]
@@ -90,6 +91,12 @@ def _pair(row: list[str], path: Path, line: int) -> tuple[Recording, Recording] 
     ) or first.person == second.person:
         raise ValueError(f"{path}, line {line}: {first.path} and {second.path} are not two people in the same clip.")
     return first, second
+
+
+def without_history(rows: list[Recording]) -> list[str]:
+    """The listeners of a split who have no clip 1, which the personal task takes for their history."""
+    with_history = {row.listener_id for row in rows if row.clip == HISTORY_CLIP}
+    return sorted({row.listener_id for row in rows} - with_history)
 
 
 def write_pairs(data_dir: str | os.PathLike, split: str, pairs: Pairs) -> None:

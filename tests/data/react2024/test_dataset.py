@@ -15,6 +15,7 @@ from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
+from perfrdiff_hf.data.react2024.check import check_folder
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.data.react2024.problems import BrokenDataError
 from perfrdiff_hf.data.sharing import write_shareable
@@ -59,6 +60,15 @@ def test_personal_leaves_out_clip_1_of_every_session(dyads, cache):
     assert personal["clip"][:].tolist() == ["2", "3", "10", "2"] * 2
     assert personal["partner"][:].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
     np.testing.assert_array_equal(personal[2]["emotion"], full[4]["emotion"])
+
+
+def test_the_personal_task_needs_a_clip_1_of_everybody(make_dyads, tmp_path):
+    sessions = [("NoXI", "1", ("a", "b"), ["1", "2"]), ("Lab", "monday", ("c", "d"), ["01", "02"])]
+    root = make_dyads(tmp_path / "dyads", {"val": sessions}, frames=30, streams=("Emotion",))
+    assert len(load_react2024(root, "val", streams=("emotion",), cache_dir=tmp_path)) == 8
+    with pytest.raises(ValueError, match=r"2 listeners of val have no clip 1, .* the first is Lab/monday/c"):
+        load_react2024(root, "val", personal=True, streams=("emotion",), cache_dir=tmp_path)
+    assert any("2 listeners have no clip 1" in note for note in check_folder(root, ("emotion",)).notes)
 
 
 def test_processes_do_not_change_rows(dyads, cache, tmp_path):
@@ -180,6 +190,9 @@ def test_wrong_arguments_are_named(dyads, tmp_path):
         ("0,NoXI/001_Paris/1,NoXI/001_Paris/2", "expected index,site/session/person/clip"),
         ("0,NoXI/001_Paris/Expert_video/1,NoXI/001_Paris/Novice_video/2", "not two people in the same clip"),
         ("", "lists no pairs"),
+        ("0,../001/a/1,../001/b/1", "'..' is no name of a site, session, person or clip"),
+        ("0,N/1/a/..,N/1/b/..", "'..' is no name"),
+        (r"0,N/1/a/x\1,N/1/b/x\1", "is no name"),
         ("0,N/1/a/1,N/1/b/1\n1,N/1/b/1,N/1/a/1", "more than once, the first is N/1/b/1"),
     ],
 )

@@ -1,0 +1,117 @@
+"""One person's files to behaviour: a sound file and face tracks, over the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..behaviour import FRAME_RATE, Behaviour
+from ..faces.tracks import combine_tracks, read_face_track
+from ..files import PathLike
+from .audio import mfcc_features, read_audio
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One person's behaviour as read from files.
+
+    Args:
+        behaviour: the streams, over the same frames at 25 per second.
+        notes: what was found, assumed, derived, held or padded, in sentences.
+        sound: the waveform `(samples, channels)` in [-1, 1] and its sample rate; None without sound.
+    """
+
+    behaviour: Behaviour
+    notes: tuple[str, ...]
+    sound: tuple[np.ndarray, int] | None = None
+
+
+def read_face(paths: PathLike | Sequence[PathLike], fps: float | None = None) -> Recorded:
+    """One person's face from one track, or from REACT2024's csv (emotion) and npy (coefficients) together.
+
+    Args:
+        paths: one face track of any format that `read_face_track` knows, or both of REACT2024's files.
+        fps: the rate of the tracked video, for formats that count frames only (py-feat, OpenFace).
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_face_track`; also if several files are not REACT2024's two.
+    """
+    if not isinstance(paths, (list, tuple)):
+        paths = [paths]  # type: ignore[list-item]
+    if not paths:
+        raise ValueError("paths must name at least one face track; it is empty.")
+    tracks = [read_face_track(Path(path), fps=fps) for path in paths]
+    notes = tuple(str(track.report) for track in tracks)
+    if len(tracks) == 1:
+        return Recorded(tracks[0].behaviour, notes)
+    by_content = {track.report.recorded: track for track in tracks}
+    if len(tracks) != 2 or set(by_content) != {"emotion", "coefficients"}:
+        named = ", ".join(str(path) for path in paths)
+        raise ValueError(f"Several face files must be REACT2024's csv and npy of one recording; given: {named}.")
+    return Recorded(combine_tracks(by_content["emotion"], by_content["coefficients"]), notes)
+
+
+def read_speaker(
+    audio: PathLike | None = None,
+    face: PathLike | Sequence[PathLike] | None = None,
+    fps: float | None = None,
+) -> Recorded:
+    """A speaker's streams over the same frames: as many as the longer of sound and face has.
+
+    Sound that ends first is followed by silence; of a face that ends first the last frame is held. One of the two may
+    be missing, for a model that was trained to do without.
+
+    Args:
+        audio: a sound file (wav, flac, mp3, ...).
+        face: a face track, or REACT2024's csv and npy; see `read_face`.
+        fps: the rate of the tracked video; see `read_face`.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ValueError: if neither is given, or a file cannot be read; see `read_audio` and `read_face`.
+
+    Example:
+        ```python
+        from perfrdiff_hf import PerFRDiffPipeline
+        from perfrdiff_hf.data.recordings import read_face, read_speaker
+
+        speaker = read_speaker("speech.wav", "speaker.csv")
+        listener = read_face("listener.csv")
+        for note in (*speaker.notes, *listener.notes):
+            print(note)
+        pipe = PerFRDiffPipeline.from_pretrained("path/to/model")
+        output = pipe(speaker=speaker.behaviour, listener_history=listener.behaviour)
+        ```
+    """
+    if audio is None and face is None:
+        raise ValueError("audio, face or both must be given; both are None.")
+    sound = None if audio is None else read_audio(audio)
+    seen = None if face is None else read_face(face, fps)
+    notes = [] if seen is None else list(seen.notes)
+    sound_frames = 0 if sound is None else int(len(sound[0]) / sound[1] * FRAME_RATE)
+    face_frames = 0 if seen is None else len(seen.behaviour)
+    frames = max(sound_frames, face_frames, 1)
+    streams: dict[str, np.ndarray] = {}
+    if sound is None:
+        notes.append("the speaker's sound is not given; the model must have been trained to do without")
+    else:
+        notes.append(f"{audio}: {sound_frames / FRAME_RATE:.1f} s of sound -> {frames} frames")
+        streams["audio"] = mfcc_features(*sound, num_frames=frames)
+        if sound_frames < face_frames:
+            silence = (frames - sound_frames) / FRAME_RATE
+            notes.append(f"the sound is shorter than the face: {silence:.1f} s of silence follow")
+    if seen is None:
+        notes.append("the speaker's face is not given; the model must have been trained to do without")
+    else:
+        streams |= {name: _held(values, frames) for name, values in seen.behaviour.streams.items()}
+        if face_frames < frames:
+            held = (frames - face_frames) / FRAME_RATE
+            notes.append(f"the face is shorter than the sound: its last frame is held for {held:.1f} s")
+    return Recorded(Behaviour(**streams), tuple(notes), sound)
+
+
+def _held(values: np.ndarray, frames: int) -> np.ndarray:
+    return np.pad(values, ((0, frames - len(values)), (0, 0)), mode="edge")
