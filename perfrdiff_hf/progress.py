@@ -29,18 +29,26 @@ class Progress:
         title: what is done.
         total: how many steps there are.
         unit: what a step is, in the singular.
+        done: how many were done before.
+        silent: whether to show nothing at all, in any case.
     """
 
-    def __init__(self, title: str, total: int, unit: str):
-        self.title, self.unit, self.done = title, unit, 0
+    def __init__(self, title: str, total: int, unit: str, done: int = 0, silent: bool = False):
+        self.title, self.unit, self.silent, self.done = title, unit, silent, 0
         self._began = time.perf_counter()
-        self._bar = tqdm(total=total, desc=title, unit=unit) if is_watched() else None
+        watched = is_watched() and not silent
+        self._bar = tqdm(total=total, desc=title, unit=unit, initial=done, mininterval=0.5) if watched else None
 
     def update(self, steps: int = 1) -> None:
         """Some steps are done."""
         self.done += steps
         if self._bar is not None:
             self._bar.update(steps)
+
+    def show(self, figures: dict[str, str]) -> None:
+        """Show figures behind the bar; where there is none they belong into a log."""
+        if self._bar is not None:
+            self._bar.set_postfix(figures)
 
     def __enter__(self) -> Progress:
         return self
@@ -50,7 +58,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.done:
+        elif kind is None and self.done and not self.silent:
             many = "" if self.done == 1 else "es" if self.unit.endswith("ch") else "s"
             seconds = time.perf_counter() - self._began
             print(f"{self.title}: {self.done} {self.unit}{many} in {seconds:.0f} s", file=sys.stderr, flush=True)

@@ -115,8 +115,11 @@ def one_shift(pipeline: PerFRDiffPipeline, training: ClipArrays) -> WeightShifts
     rows = list(first_rows(training).values())
     layers = dict(pipeline.denoiser.named_modules())
     sums: dict[str, Any] = {}
+    digests = None
     for row in rows:  # one at a time: full shifts of everybody would not fit into memory
-        for name, shift in pipeline.personalise([np.array(training.coefficients(row))]).items():
+        shifts = pipeline.personalise([np.array(training.coefficients(row))])
+        digests = shifts.generator_digests
+        for name, shift in shifts.items():
             change = shift.weight_change(layers[name].weight)
             sums[name] = sums[name] + change if name in sums else change
-    return WeightShifts({name: FullShift(total / len(rows)) for name, total in sums.items()})
+    return WeightShifts({name: FullShift(total / len(rows)) for name, total in sums.items()}, digests)
