@@ -183,20 +183,29 @@ class TrainingConfig:
         return _plain(dataclasses.asdict(self))
 
 
+def configs_folder() -> Path:
+    """Where the configurations that come with the package lie: inside an installed package, or beside a clone's."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "examples" / "configs"
+
+
 def load_config(path: str | Path, overrides: dict[str, str] | None = None) -> TrainingConfig:
     """Read a configuration file.
 
     Args:
-        path: a YAML file with the keys of `TrainingConfig`.
+        path: a YAML file with the keys of `TrainingConfig`, or the name of one that comes with the package: "demo",
+            "bench" or "paper".
         overrides: values by dotted name, such as `{"stages.gafrg.max_steps": "100"}`; the values are YAML, too.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not YAML, a key is unknown, a required one missing, or a value impossible.
     """
-    path = Path(path)
+    shipped = {file.stem: file for file in sorted(configs_folder().glob("*.yaml"))}
+    path = shipped.get(str(path), Path(path))
     if not path.is_file():
-        raise FileNotFoundError(f"--config: there is no file {path}.")
+        raise FileNotFoundError(f"--config: there is no file {path}, nor is it one of {', '.join(shipped)}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:

@@ -19,8 +19,8 @@ from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
+from ..progress import Progress
 from .checkpoints import CheckpointFolder, TrainingState
 from .config import RunConfig, StageConfig, TrainingConfig
 from .objectives import Objective
@@ -159,14 +159,8 @@ class StageRun:
         batches = iter(self._loader())
         averages, shown, started, clips = Averages(), {}, time.perf_counter(), 0
         self.objective.train()
-        bar = tqdm(
-            total=self.total_steps,
-            initial=self.state.step,
-            desc=self.name,
-            unit="step",
-            mininterval=1.0,
-            disable=not self.accelerator.is_local_main_process,
-        )
+        silent = not self.accelerator.is_local_main_process
+        bar = Progress(self.name, self.total_steps, "step", done=self.state.step, silent=silent)
         with Interruption() as interruption, bar:
             while self.state.step < self.total_steps:
                 clips += self._step(batches, averages)
@@ -175,7 +169,7 @@ class StageRun:
                 if last or step % self.run_config.log_every == 0:
                     shown = averages.flush(self.accelerator)
                     rate = clips * self.accelerator.num_processes / (time.perf_counter() - started)
-                    bar.set_postfix({"loss": f"{shown['loss']:.4f}", "clips/s": f"{rate:.1f}"})
+                    bar.show({"loss": f"{shown['loss']:.4f}", "clips/s": f"{rate:.1f}"})
                     self.log.write(step, {**shown, "clips_per_second": rate, "learning_rate": self._rate(step - 1)})
                     _check_finite(shown["loss"], self.name, step)
                     started, clips = time.perf_counter(), 0

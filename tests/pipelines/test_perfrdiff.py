@@ -126,6 +126,40 @@ def test_previous_reaction_is_fed_back_in_paper_mode(make_pipeline, speaker, see
     assert not torch.allclose(a[:, :, 50:], b[:, :, 50:])
 
 
+def test_speakers_of_a_batch_are_kept_apart_in_paper_mode(make_pipeline, speaker):
+    """Each reaction is a condition of its own there, and must be that of its own speaker."""
+    paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
+    paper.denoiser.double()
+    paper.emotion_vae.double()
+
+    def react(rows):
+        generators = [torch.Generator().manual_seed(row) for row in rows]
+        clips = {name: values[rows] for name, values in speaker.items()}
+        return paper(**clips, generator=generators, **FAST).reactions
+
+    together = react([0, 1])
+    for row in (0, 1):
+        torch.testing.assert_close(together[row : row + 1], react([row]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("overlap", [0, 10])
+def test_the_past_reaction_ends_where_the_window_begins(make_pipeline, speaker, seeded, monkeypatch, overlap):
+    paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
+    encode, pasts = paper.denoiser.encode_condition, []
+
+    def watched(conditions, *arguments, **options):
+        pasts.append(conditions["past_emotion"].unflatten(0, (2, 3)))
+        return encode(conditions, *arguments, **options)
+
+    monkeypatch.setattr(paper.denoiser, "encode_condition", watched)
+    reactions = paper(**speaker, generator=seeded(), overlap=overlap, **FAST).reactions
+    with_silence = torch.cat([torch.zeros_like(reactions[:, :, :50]), reactions], dim=2)
+    assert len(pasts) == 3
+    for number, past in enumerate(pasts):
+        begin = number * (50 - overlap)
+        assert torch.equal(past, with_silence[:, :, begin : begin + 50]), number
+
+
 def test_save_and_load_give_the_same_output(pipeline, speaker, histories, seeded, tmp_path):
     pipeline.save_pretrained(str(tmp_path))
     loaded = PerFRDiffPipeline.from_pretrained(str(tmp_path))
