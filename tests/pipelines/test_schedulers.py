@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import diffusers
 import pytest
 import torch
@@ -82,9 +80,3 @@ def test_a_scheduler_made_from_a_working_one_is_taken(make_pipeline, speaker, se
     expected = pipeline(**speaker, generator=seeded(), **OPTIONS).reactions
     pipeline.scheduler = Own.from_config(pipeline.scheduler.config)
     assert torch.equal(pipeline(**speaker, generator=seeded(), **OPTIONS).reactions, expected)
-
-
-def test_the_guide_lists_them():
-    guide = (Path(__file__).resolve().parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
-    for name in WORKING_SCHEDULERS:
-        assert f"`{name.removesuffix('Scheduler')}`" in guide
