@@ -35,6 +35,8 @@ FILES = {
     "emotion_vae": ("perfrdiff_hf/models/emotion_vae.py", "tests/models/test_emotion_vae.py"),
     "examples": ("perfrdiff_hf/data/windows.py", "tests/data/test_windows.py"),
     "gafrg": ("perfrdiff_hf/models/gafrg.py", "tests/models tests/conversion/test_models.py"),
+    "fusing": ("perfrdiff_hf/models/fusing.py", "tests/models tests/pipelines/test_official.py"),
+    "hearing": ("perfrdiff_hf/pipelines/hearing.py", "tests/pipelines"),
     "layers": ("perfrdiff_hf/models/gafrg_layers.py", "tests/models"),
     "losses": ("perfrdiff_hf/training/losses.py", "tests/training/test_losses.py"),
     "matrices": (
