@@ -4,7 +4,7 @@ Every mistake is made in a copy of the tree, never in the tree itself; the tests
 The program reports which mutants were killed and which survived. It fails if less than nine in ten are killed, or if
 the text that a mutant changes is gone: the code has moved on then, and the list must follow it.
 
-    python tests/mutants.py                  all of them, about ten minutes
+    python tests/mutants.py                  all of them, ten to twenty minutes
     python tests/mutants.py flag guidance    those with one of these words in their names
 """
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -285,7 +285,7 @@ class WeightShifts(Mapping[str, LayerShift]):
             options |= {"force_download": force_download, "local_files_only": local_files_only}
             try:
                 downloaded = hf_hub_download(str(name_or_folder), WEIGHTS_NAME, subfolder=subfolder, **options)
-            except (HFValidationError, EntryNotFoundError) as error:
+            except (HFValidationError, RemoteEntryNotFoundError) as error:
                 raise FileNotFoundError(_nothing_at(path)) from error
             path = Path(downloaded)
         if not path.is_file():

@@ -33,15 +33,17 @@ def download_pipeline(repo_id: str, variant: str | None = None, **options: Any) 
         huggingface_hub.errors.RepositoryNotFoundError, OSError: as `snapshot_download` does.
     """
     options = {name: options[name] for name in HUB_OPTIONS if options.get(name) is not None}
+    index_file = Path(hf_hub_download(repo_id, INDEX_NAME, **options))
+    cached = str(index_file.parent)
     if options.get("local_files_only"):
-        return snapshot_download(repo_id, **options)
-    index = json.loads(Path(hf_hub_download(repo_id, INDEX_NAME, **options)).read_text(encoding="utf-8"))
+        return cached
     try:
         files = HfApi(token=options.get("token")).list_repo_files(repo_id, revision=options.get("revision"))
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise
     except Exception:  # no connection, whatever the client calls it: the index came from the cache, so does the rest
-        return snapshot_download(repo_id, **options, local_files_only=True)
+        return cached
+    index = json.loads(index_file.read_text(encoding="utf-8"))
     return snapshot_download(repo_id, allow_patterns=files_of_pipeline(files, index, variant), **options)
 
 

@@ -270,7 +270,7 @@ class PerFRDiffPipeline(ReactionPipeline):
 
         def end_step(step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             changed = chosen(self, step, timestep, {name: tensors[name] for name in names}) or {}
-            refused = [name for name in changed if name != "latents" and changed[name] is not tensors.get(name)]
+            refused = [name for name in changed if name != "latents" and changed[name] is not tensors.get(name, ...)]
             if refused:
                 raise ValueError(
                     f"callback_on_step_end may change latents only; it changed: {refused}. The step was made from the "
