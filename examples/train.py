@@ -1,10 +1,10 @@
 """Train PerFRDiff, one stage or all, from a folder in the REACT2024 layout to a pipeline.
 
-    python examples/train.py --stage all --config examples/configs/demo.yaml --data_dir WORLD --output_dir OUT
-    accelerate launch --num_processes 8 examples/train.py --stage gafrg --config examples/configs/paper.yaml ...
+    python examples/train.py --stage all --config demo --data_dir WORLD --output_dir OUT
+    accelerate launch --num_processes 8 examples/train.py --stage denoiser --config paper_8gpu ...
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 examples/train.py ...
 
-Every setting of the configuration file can be overridden by its dotted name: --stages.gafrg.max_steps 100 --seed 3.
+Every setting of the configuration file can be overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
 The guide is docs/training.md.
 """
 
@@ -15,20 +15,20 @@ import logging
 import os
 import sys
 
-from perfrdiff_hf.training.config import STAGES, load_config
+from perfrdiff_hf.training.config import load_config
 from perfrdiff_hf.training.run import TrainingJob, run_training
 
 
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     """The command line: options of the job, and overrides of the configuration by dotted name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", required=True, help=f"one of {', '.join(STAGES)}, all")
-    parser.add_argument("--config", required=True, help="YAML file; see examples/configs")
+    parser.add_argument("--stage", required=True, help="the component to train, or all")
+    parser.add_argument("--config", required=True, help="demo, bench, paper, paper_8gpu, or a YAML file")
     parser.add_argument("--data_dir", required=True, help="folder in the REACT2024 layout")
     parser.add_argument("--output_dir", required=True, help="where models, checkpoints and logs go")
     parser.add_argument("--cache_dir", help="where computed features are kept (default: the cache of datasets)")
     parser.add_argument("--resume_from_checkpoint", help='"latest", or a name such as "step-00001000"')
-    parser.add_argument("--overwrite_output_dir", action="store_true", help="forget earlier checkpoints of the stage")
+    parser.add_argument("--overwrite_output_dir", action="store_true", help="forget what the stage trained before")
     parser.add_argument("--push_to_hub", action="store_true", help="upload the trained models and the pipeline")
     parser.add_argument("--hub_model_id", help='repository, such as "user/perfrdiff-react2024"')
     known, rest = parser.parse_known_args(arguments)
