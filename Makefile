@@ -15,7 +15,7 @@ $(VENV)/.installed: setup.py constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python examples/demo.py --output demo_output
+	$(BIN)/perfrdiff demo --output demo_output
 
 test: install
 	$(BIN)/python -m pytest -q

@@ -15,6 +15,8 @@ PEFT = ["peft>=0.18"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
 DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3"]
 
+DATA_FOLDERS = {"perfrdiff_hf.model_cards": "model_cards", "perfrdiff_hf.configs": "examples/configs"}
+
 setup(
     name="perfrdiff_hf",
     version=VERSION,
@@ -23,9 +25,15 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]), "perfrdiff_hf.model_cards"],
-    package_dir={"perfrdiff_hf.model_cards": "model_cards"},
-    package_data={"perfrdiff_hf": ["py.typed"], "perfrdiff_hf.model_cards": ["*.md"]},
+    # Templates of cards and configurations lie where people look for them, and come with the wheel.
+    packages=[*find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]), *DATA_FOLDERS],
+    package_dir=DATA_FOLDERS,
+    package_data={
+        "perfrdiff_hf": ["py.typed"],
+        "perfrdiff_hf.model_cards": ["*.md"],
+        "perfrdiff_hf.configs": ["*.yaml"],
+    },
+    entry_points={"console_scripts": ["perfrdiff = perfrdiff_hf.cli:main"]},
     install_requires=[
         "torch>=2.4",
         "diffusers>=0.41",

@@ -26,6 +26,7 @@ ROOMS = {
     "behaviour": "Behaviour",
     "files": "Files",
     "extras": "Optional libraries",
+    "progress": "Progress",
     "models": "Models",
     "faces": "Faces",
     "data": "Data",

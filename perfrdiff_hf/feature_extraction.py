@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import BatchFeature, FeatureExtractionMixin
+from transformers import AutoFeatureExtractor, BatchFeature, FeatureExtractionMixin
 
 from .behaviour import COEFFICIENT_CHANNELS, FRAME_RATE, MEAN_FACE, WINDOW_SIZE, Behaviour
 from .data.audio import mfcc_features
+from .models.pssl import PSSLConfig
 
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -105,3 +106,8 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
         names = {"audio": "speaker_audio", "emotion": "speaker_emotion", "coefficients": "speaker_coefficients"}
         features = {names[stream]: values[None] for stream, values in streams.items()}
         return BatchFeature(features, tensor_type=return_tensors)
+
+
+# From here on `AutoFeatureExtractor.from_pretrained` knows it. transformers asks for a configuration to file it under;
+# the style encoder's reads what this extractor prepares.
+AutoFeatureExtractor.register(PSSLConfig, PerFRDiffFeatureExtractor, exist_ok=True)

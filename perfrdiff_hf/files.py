@@ -120,3 +120,30 @@ def _flush_to_disk(path: Path) -> None:
     """Wait until the file itself is on the disk, so that what was moved never holds less than it says."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def files_into(folder: PathLike) -> Iterator[Path]:
+    """A hidden folder inside `folder` whose files move into it at the end; an error leaves nothing behind.
+
+    What else lies in the folder stays there; a folder that was made for this goes again if an error occurs.
+
+    Raises:
+        OSError: if the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    existed = folder.exists()
+    beside = folder / f".partial-{secrets.token_hex(4)}"
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"The output folder {folder} cannot be written to: {error}.") from error
+    try:
+        yield beside
+        for file in sorted(beside.iterdir()):
+            _flush_to_disk(file)
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()

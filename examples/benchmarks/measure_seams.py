@@ -11,22 +11,22 @@ to them. The price: windows come more often, and the newest frames answer behavi
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
+from perfrdiff_hf.cli.demo import CLIPS_AT_ONCE, SAMPLING
+from perfrdiff_hf.data.arrays import ClipArrays
+from perfrdiff_hf.data.corpus import Corpus
+from perfrdiff_hf.evaluation import load_task
+from perfrdiff_hf.evaluation.controls import own_history
+from perfrdiff_hf.evaluation.reacting import batches_of_equal_length, react_to_clips
+from perfrdiff_hf.evaluation.task import rows_of
 from perfrdiff_hf.metrics import frcorr
 from perfrdiff_hf.metrics.seams import measure_seams
-
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from demo import SAMPLING, TestClips, read_test_clips
 
 
 NUM_REACTIONS = 3
@@ -40,46 +40,40 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = PerFRDiffPipeline.from_pretrained(str(options.output / "model"))
     pipeline.set_progress_bar_config(disable=True)
-    clips = read_test_clips(options.output)
+    world, cache = options.output / "world", options.output / "cache"
+    task, arrays = load_task(world, "test", "pmafrg", cache), Corpus(world, cache).split("test").arrays
 
     print(
         "| overlap | velocity at borders / inside | acceleration at borders / inside | FRCorr | extra delay | cost |"
     )
     print("|---|---|---|---|---|---|")
-    recorded = measure_seams(clips.targets[:, None], range(WINDOW_SIZE, clips.targets.shape[1] - 1, WINDOW_SIZE))
+    recorded = measure_seams(task.reactions[:, None], range(WINDOW_SIZE, task.num_frames - 1, WINDOW_SIZE))
     print(f"| recorded reactions | {recorded.velocity_ratio:.2f} | {recorded.acceleration_ratio:.2f} | | | |")
     first_cost = None
     for overlap in options.overlaps:
         began = time.perf_counter()
-        reactions = react(pipeline, clips, overlap)
+        reactions = react(pipeline, arrays, rows_of(task, arrays), overlap)
         seconds = time.perf_counter() - began
         first_cost = first_cost or seconds
         borders = range(WINDOW_SIZE, reactions.shape[2] - 1, WINDOW_SIZE - overlap)
         seams = measure_seams(reactions, borders)
         print(
             f"| {overlap} | {seams.velocity_ratio:.2f} | {seams.acceleration_ratio:.2f} "
-            f"| {frcorr(reactions, clips.targets, clips.appropriate['PMAFRG']) / NUM_REACTIONS:.3f} "
+            f"| {frcorr(reactions, task.reactions, task.matrices['PMAFRG']) / NUM_REACTIONS:.3f} "
             f"| {overlap / FRAME_RATE:.2f} s | {seconds / first_cost:.2f} |",
             flush=True,
         )
 
 
-def react(pipeline: PerFRDiffPipeline, clips: TestClips, overlap: int) -> np.ndarray:
-    """Personalised reactions to all test clips, `(rows, 3, frames, 25)`."""
-    arrays = clips.listeners
-    speakers = [int(arrays.partner[row]) for row in range(len(arrays))]
-    output = pipeline(
-        speaker_audio=np.stack([arrays.audio(row) for row in speakers]),
-        speaker_emotion=np.stack([arrays.emotion(row) for row in speakers]),
-        speaker_coefficients=np.stack([arrays.coefficients(row) for row in speakers]),
-        listener_history=clips.histories,
-        num_reactions=NUM_REACTIONS,
-        overlap=overlap,
-        generator=torch.Generator().manual_seed(0),
-        output_type="np",
-        **SAMPLING,
-    )
-    return np.asarray(output.reactions)
+def react(pipeline: PerFRDiffPipeline, arrays: ClipArrays, rows: list[int], overlap: int) -> np.ndarray:
+    """Personalised reactions to the clips, `(rows, 3, frames, 25)`; all clips of the demo have the same length."""
+    outputs = [
+        react_to_clips(
+            pipeline, arrays, batch, own_history(arrays), num_reactions=NUM_REACTIONS, overlap=overlap, **SAMPLING
+        )
+        for batch in batches_of_equal_length(arrays, rows, CLIPS_AT_ONCE)
+    ]
+    return np.concatenate([np.asarray(output.reactions) for output in outputs])
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _ridge(known: np.ndarray, targets: np.ndarray, people: np.ndarray, unseen: n
 def main(arguments: list[str] | None = None) -> None:
     """Measure a world and print the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="a world from `python -m perfrdiff_hf.synthetic.world`")
+    parser.add_argument("folder", type=Path, help="a world from `perfrdiff world`")
     parser.add_argument("--output", type=Path, help="also write the figures here, as json")
     parser.add_argument("--cache_dir", help="where to keep decoded data; the cache of `datasets` by default")
     options = parser.parse_args(arguments)

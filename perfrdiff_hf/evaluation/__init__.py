@@ -1,6 +1,7 @@
 """Scoring systems on clips: what a task is, how systems react to it, and the report that compares them."""
 
 from .report import ReactionReport, compare
+from .task import Task, load_task
 
 
-__all__ = ["ReactionReport", "compare"]
+__all__ = ["ReactionReport", "Task", "compare", "load_task"]

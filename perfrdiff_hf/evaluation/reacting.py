@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,65 @@ import torch
 from ..behaviour import Behaviour
 from ..data.arrays import ClipArrays
 from ..pipelines.reaction_pipeline import ReactionOutput, ReactionPipeline
+from ..progress import follow
+from .controls import Manner
+from .predictions import begin_predictions, digest_of_clips, digest_of_pipeline, missing_clips, write_reactions
+from .task import clip_paths
+
+
+def predict(
+    pipeline: ReactionPipeline,
+    arrays: ClipArrays,
+    rows: Sequence[int],
+    manners: Sequence[Manner],
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """A system's reactions to clips, as files: one folder for each manner of reacting, one file for each clip.
+
+    Files that the same settings have made already are kept, so that an interrupted run goes on where it stopped.
+
+    Args:
+        pipeline: the system.
+        arrays: all clips of the split.
+        rows: those to which it reacts.
+        manners: as what it reacts; see `manners_of`.
+        folder: gets a folder for each manner.
+        settings: plain arguments of the call, such as `num_reactions`.
+        seed: of the noise, which is the same in every manner.
+        batch_size: clips at a time.
+        overwrite: replace predictions that were made in another way.
+
+    Returns:
+        The folder of each manner, by its name.
+
+    Raises:
+        ValueError: if a folder holds predictions that were made in another way, before any work is done.
+    """
+    made_with = {
+        "model": digest_of_pipeline(pipeline), "data": digest_of_clips(arrays), "seed": seed, **settings
+    }  # fmt: skip
+    folders = {manner.name: Path(folder) / folder_name(manner.name) for manner in manners}
+    for manner in manners:
+        begin_predictions(folders[manner.name], {"system": manner.name, **made_with, **manner.made_with}, overwrite)
+    clips = clip_paths(arrays)
+    for manner in manners:
+        place = folders[manner.name]
+        missing = [rows[number] for number in missing_clips(place, [clips[row] for row in rows])]
+        batches = list(batches_of_equal_length(arrays, missing, batch_size))
+        for batch in follow(batches, f"{manner.name} reactions", "batch"):
+            output = react_to_clips(pipeline, arrays, batch, manner.history, seed, **settings, **manner.settings)
+            for row, reactions in zip(batch, output.reactions):
+                write_reactions(place, clips[row], np.asarray(reactions))
+    return folders
+
+
+def folder_name(system: str) -> str:
+    """A system's name as the name of a folder: "personalised, another's history" is personalised_anothers_history."""
+    return re.sub(r"[^a-z0-9]+", "_", system.lower().replace("'", "")).strip("_")
 
 
 def react_to_clips(

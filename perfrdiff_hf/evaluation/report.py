@@ -15,12 +15,13 @@ from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS
 from ..metrics.reaction_metrics import BY_RULE, ReactionMetrics, Scores
 from ..metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
+from ..progress import follow
 from .tables import DASH, Cell, Table, bounds
 
 
 CONFIDENCE = 0.95
 NOTES = """\
-- {clips} clips, {reactions} reactions each. In brackets: 95 % bootstrap interval over clips.
+- {clips} clips, {reactions} reactions each. In brackets: 95 % bootstrap interval over {unit}.
 - FRCorr and FRdist are sums over the reactions to a clip, as in the published tables.
 - FRDiv, FRDvs, FRVar and FRSyn have no better end: good is near the recorded reactions.
 - FRSyn is the published figure: first reaction only, and a constant channel of either side forces 49 or the first \
@@ -44,6 +45,11 @@ class MetricSummary:
     over_listeners: Interval | None
     per_reaction: float | None
     groups: dict[str, float]
+
+    @property
+    def interval(self) -> Interval:
+        """What tables show: over listeners where they are known, for clips of one listener are not independent."""
+        return self.over_listeners or self.over_clips
 
 
 class ReactionReport:
@@ -74,6 +80,11 @@ class ReactionReport:
     def systems(self) -> list[str]:
         """The names that are no reference rows."""
         return [name for name in self.scores if name not in REFERENCE_NAMES]
+
+    @property
+    def unit(self) -> str:
+        """What intervals and tests are over: "listeners" where they are known, else "clips"."""
+        return "clips" if self.listeners is None else "listeners"
 
     def pairs(self) -> dict[str, dict[str, PairedTest]]:
         """Each system against the first one, in FRCorr and FRdist: `{"B - A": {metric: test}}`."""
@@ -112,17 +123,40 @@ class ReactionReport:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_markdown(self) -> str:
-        """All systems in one table with 95 % intervals over clips, then each system in detail."""
+        """All systems in one table with 95 % intervals, then each system in detail.
+
+        Intervals are over listeners where they are known, else over clips.
+        """
         reactions = next(iter(self.scores.values())).num_reactions
-        parts = [_comparison(self).markdown(), NOTES.format(clips=self.num_clips, reactions=reactions)]
-        if pairs := _pairs(self):
+        notes = NOTES.format(clips=self.num_clips, reactions=reactions, unit=self.unit)
+        parts = [_comparison(self).markdown(), notes]
+        if pairs := _pairs(self, self.metrics):
             parts.append(pairs.markdown())
         parts += [f"### {name}\n\n{_details(self, name).markdown()}" for name in self.systems]
         return "\n\n".join(parts)
 
+    def to_short_markdown(self, metrics: Sequence[str]) -> str:
+        """Some metrics of all systems with 95 % intervals, and their paired differences from the first system.
+
+        Args:
+            metrics: by name, such as "FRCorr PMAFRG".
+
+        Raises:
+            ValueError: if there is no such metric.
+        """
+        if unknown := [metric for metric in metrics if metric not in self.metrics]:
+            raise ValueError(f"metrics must be among {', '.join(self.metrics)}; given: {', '.join(unknown)}.")
+        rows: list[list[Cell]] = [
+            [name, *(figures[metric].interval for metric in metrics)] for name, figures in self.figures.items()
+        ]
+        parts = [Table(["system", *map(_headed, metrics)], rows).markdown()]
+        if pairs := _pairs(self, metrics):
+            parts.append(pairs.markdown())
+        return "\n\n".join(parts)
+
     def to_latex(self) -> str:
-        """All systems in one booktabs table: a line a system, the interval over clips in small print."""
-        rows = [[name, *_over_clips(self, name)] for name in self.figures]
+        """All systems in one booktabs table: a line a system, the interval in small print."""
+        rows = [[name, *_intervals(self, name)] for name in self.figures]
         return Table(["System", *map(_headed, self.metrics)], rows).latex()
 
     def save(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
@@ -205,18 +239,12 @@ def compare(
     for name, predictions in systems.items():
         metrics = ReactionMetrics(targets, speaker, appropriate)
         batches = np.array_split(np.arange(len(metrics.targets)), -(-len(metrics.targets) // batch_size))
-        for clips in _with_progress(batches, name) if progress else batches:
+        for clips in follow(batches, f"scoring {name}", "batch") if progress else batches:
             metrics.update(
                 predictions(clips) if callable(predictions) else predictions[clips[0] : clips[-1] + 1], clips
             )
         scores[name] = metrics.compute()
     return ReactionReport(scores, listeners)
-
-
-def _with_progress(batches: list[np.ndarray], name: str) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(batches, desc=name, unit="batch")
 
 
 def _comparison(report: ReactionReport) -> Table:
@@ -226,22 +254,22 @@ def _comparison(report: ReactionReport) -> Table:
     rows: list[list[Cell]] = []
     for name, scores in report.scores.items():
         share = f"{100 * scores.overall[BY_RULE]:.1f} %"
-        rows.append([name, *_over_clips(report, name), share, *(scores.overall.get(key, np.nan) for key in extra)])
+        rows.append([name, *_intervals(report, name), share, *(scores.overall.get(key, np.nan) for key in extra)])
     return Table(["system", *map(_headed, report.metrics), "FRSyn by rule", *(f"{key} ↓" for key in extra)], rows)
 
 
-def _over_clips(report: ReactionReport, name: str) -> list[Cell]:
-    """A system's metrics with their intervals over clips."""
-    return [report.figures[name][metric].over_clips for metric in report.metrics]
+def _intervals(report: ReactionReport, name: str) -> list[Cell]:
+    """A system's metrics with their intervals."""
+    return [report.figures[name][metric].interval for metric in report.metrics]
 
 
-def _pairs(report: ReactionReport) -> Table | None:
-    """The paired differences; None where there is nothing to compare."""
-    unit = "clips" if report.listeners is None else "listeners"
+def _pairs(report: ReactionReport, metrics: Sequence[str]) -> Table | None:
+    """The paired differences in some metrics; None where there is nothing to compare."""
     rows: list[list[Cell]] = [
-        [pair, _headed(metric), test.difference, f"{test.p_value:.4f}", f"{test.num_units} {unit}"]
+        [pair, _headed(metric), test.difference, f"{test.p_value:.4f}", f"{test.num_units} {report.unit}"]
         for pair, tests in report.pairs().items()
         for metric, test in tests.items()
+        if metric in metrics
     ]
     return Table(["paired difference", "metric", "mean [95 %]", "p (sign flips)", "over"], rows) if rows else None
 

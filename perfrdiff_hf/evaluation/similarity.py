@@ -18,7 +18,7 @@ where the truth is which clips play the same script:
 So there the sound tells who did the same, and the face alone does not: it shows each person's own style, and their
 reactions to the other, as much as what they say. To see it for other material:
 
-    python -m perfrdiff_hf.evaluation.similarity DATA_DIR --split train
+    perfrdiff similarity DATA_DIR --split train
 
 prints precision and recall over thresholds, and with `--threshold T --write` leaves `neighbour_emotion_<split>.npy` in
 a folder that has no matrix, for `load_appropriateness` to find.
@@ -26,8 +26,7 @@ a folder that has no matrix, for `load_appropriateness` to find.
 
 from __future__ import annotations
 
-import argparse
-import sys
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,9 +35,7 @@ import numpy as np
 from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
-from ..data.dyads import SPLITS
 from ..data.react2024.appropriateness import load_appropriateness
-from ..data.react2024.dataset import load_react2024
 from ..data.react2024.layout import cut_matrix_path
 from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
@@ -51,8 +48,6 @@ STRETCHES = 75
 DRIFT = 4.0
 # Log-energy of the two sub-frames.
 LOUDNESS = slice(0, SUBFRAMES)
-# Which distances the command shows as thresholds: few of all pairs of clips are alike.
-QUANTILES = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 CHOICES = ("sound", "face", "both")
 
 
@@ -160,47 +155,25 @@ def _distances(groups: list[tuple[float, np.ndarray]]) -> np.ndarray:
     return distances + distances.T
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m perfrdiff_hf.evaluation.similarity", description=__doc__)
-    parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
-    parser.add_argument("--split", default="train", choices=SPLITS)
-    parser.add_argument("--by", default="sound", choices=CHOICES, help="what makes speakers alike")
-    parser.add_argument("--threshold", type=float, help="the largest distance at which speakers count as alike")
-    parser.add_argument("--cache-dir", help="where features are kept; by default the cache of datasets")
-    parser.add_argument("--write", action="store_true", help="write the matrix of this threshold into the folder")
-    options = parser.parse_args(arguments)
-    if options.write and options.threshold is None:
-        parser.error("--write needs a --threshold")
-    streams = {"sound": ("audio", "emotion"), "face": ("emotion",), "both": ("audio", "emotion")}[options.by]
-    dataset = load_react2024(options.data_dir, options.split, streams=streams, cache_dir=options.cache_dir)
-    distances = speaker_distances(ClipArrays.from_dataset(dataset), options.by)
-    try:
-        truth = load_appropriateness(options.data_dir, options.split)
-    except FileNotFoundError:
-        truth = None
-    others = distances[~np.eye(len(distances), dtype=bool)]
-    thresholds = [options.threshold] if options.threshold is not None else np.quantile(others, QUANTILES).tolist()
-    print("threshold  reactions per clip" + "  precision  recall" * (truth is not None))
-    for threshold in thresholds:
-        matrix = similar_speakers(distances, threshold)
-        line = f"{threshold:9.2f}  {matrix.sum(axis=1).mean():18.1f}"
-        print(line if truth is None else f"{line}  {'{:9.3f}  {:6.3f}'.format(*precision_recall(matrix, truth))}")
-    if options.write:
-        return _write(Path(options.data_dir), options.split, matrix, truth)
-    return 0
+def write_matrix(data_dir: str | os.PathLike, split: str, matrix: np.ndarray) -> Path:
+    """Leave a matrix in a folder in the REACT2024 layout that has none, for `load_appropriateness` to find.
 
+    Args:
+        data_dir: the folder.
+        split: "train", "val" or "test".
+        matrix: `(rows, rows)` booleans, as from `similar_speakers`.
 
-def _write(data_dir: Path, split: str, matrix: np.ndarray, truth: np.ndarray | None) -> int:
+    Returns:
+        The file, `neighbour_emotion_<split>.npy`.
+
+    Raises:
+        FileExistsError: if the folder has a matrix for the split; nothing is written then.
+    """
     path = cut_matrix_path(data_dir, split)
-    if truth is not None:
-        print(f"{data_dir} has a matrix for {split} already; {path.name} is not written.", file=sys.stderr)
-        return 1
-    with file_beside(path) as beside:
-        np.save(beside, matrix)
-    print(f"Wrote {path}.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        load_appropriateness(data_dir, split)
+    except FileNotFoundError:
+        with file_beside(path) as beside:
+            np.save(beside, matrix)
+        return path
+    raise FileExistsError(f"{data_dir} has a matrix for {split} already; {path.name} is not written.")

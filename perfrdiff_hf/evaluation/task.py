@@ -1,17 +1,108 @@
 """What is to be reacted to: the clips of a task, which reactions are appropriate, and which clip is a history.
 
 "mafrg" takes all clips of a split, and all listeners' reactions count. "pmafrg" leaves out the clips that are
-histories, and only the same listener's reactions count.
+histories; there are two matrices then, one in which all listeners' reactions to these clips count (MAFRG) and one in
+which only the same listener's do (PMAFRG).
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from dataclasses import dataclass
+
 import numpy as np
 
+from ..behaviour import CLIP_FRAMES
 from ..data.arrays import ClipArrays
+from ..data.react2024.appropriateness import load_appropriateness
+from ..data.react2024.dataset import load_react2024
 
+
+logger = logging.getLogger(__name__)
 
 TASKS = ("mafrg", "pmafrg")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The clips of a task: recorded behaviour, which reactions are appropriate, and what each clip is called.
+
+    Args:
+        paths: `(clips,)` "site/session/person/clip" of the listener.
+        reactions: `(clips, frames, 25)` the recorded reactions.
+        speaker: `(clips, frames, 25)` the speakers.
+        matrices: `(clips, clips)` booleans by name, "MAFRG" and for the personal task "PMAFRG".
+        listeners: `(clips,)` "site/session/person".
+    """
+
+    paths: list[str]
+    reactions: np.ndarray
+    speaker: np.ndarray
+    matrices: dict[str, np.ndarray]
+    listeners: list[str]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of every clip."""
+        return self.reactions.shape[1]
+
+
+def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str | os.PathLike | None = None) -> Task:
+    """The clips of a split that a task scores, all cut to the length of the shortest.
+
+    Args:
+        data_dir: a folder in the REACT2024 layout, with a matrix of appropriate reactions.
+        split: "train", "val" or "test".
+        task: one of `TASKS`.
+        cache_dir: where features are kept; by default the cache of `datasets`.
+
+    Raises:
+        ValueError: if there is no such task, or a list or matrix is wrong.
+        FileNotFoundError: if the folder, the split's list or the matrix is absent.
+        BrokenDataError: if files are missing or broken.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}; given: {task!r}.")
+    personal = task == "pmafrg"
+    dataset = load_react2024(data_dir, split, personal=personal, streams=("emotion",), cache_dir=cache_dir)
+    arrays = ClipArrays.from_dataset(dataset)
+    reactions = stacked(arrays)
+    matrices = {"MAFRG": load_appropriateness(data_dir, split, dataset=dataset)}
+    if personal:
+        matrices["PMAFRG"] = load_appropriateness(data_dir, split, personal=True)
+    return Task(
+        paths=clip_paths(arrays),
+        reactions=reactions,
+        speaker=reactions[arrays.partner],
+        matrices=matrices,
+        listeners=[str(name) for name in arrays.listener_ids],
+    )
+
+
+def stacked(arrays: ClipArrays, frames: int | None = None) -> np.ndarray:
+    """All clips' emotion channels, `(clips, frames, 25)`, cut to the shortest clip, and to 750 frames at most.
+
+    Args:
+        arrays: the clips.
+        frames: cut to this many instead; no clip may be shorter.
+    """
+    frames = frames or min(int(arrays.num_frames.min()), CLIP_FRAMES)
+    longest = int(arrays.num_frames.max())
+    if longest > max(frames, CLIP_FRAMES):
+        logger.warning(f"Clips of up to {longest} frames are cut to their first {frames}.")
+    return np.stack([arrays.emotion(row)[:frames] for row in range(len(arrays))])
+
+
+def clip_paths(arrays: ClipArrays) -> list[str]:
+    """What each clip is called, "site/session/person/clip" of its listener."""
+    return [f"{listener}/{clip}" for listener, clip in zip(arrays.listener_ids, arrays.clips)]
+
+
+def rows_of(task: Task, arrays: ClipArrays) -> list[int]:
+    """Where the clips of a task stand among all clips of its split."""
+    place = {path: row for row, path in enumerate(clip_paths(arrays))}
+    return [place[path] for path in task.paths]
 
 
 def history_row(arrays: ClipArrays, row: int) -> int:
@@ -31,4 +122,16 @@ def history_row(arrays: ClipArrays, row: int) -> int:
     others = others[arrays.clips[others] != arrays.clips[row]]
     if len(others) == 0:
         raise ValueError(f"{arrays.listener_ids[row]} has no other clip than {arrays.clips[row]} to serve as history.")
-    return int(min(others, key=lambda other: (len(arrays.clips[other]), arrays.clips[other])))
+    return _lowest_clip(arrays, others)
+
+
+def first_rows(arrays: ClipArrays) -> dict[str, int]:
+    """The row with the lowest clip of each listener, which is their history wherever it is not to be predicted."""
+    return {
+        str(listener): _lowest_clip(arrays, np.flatnonzero(arrays.listener_ids == listener))
+        for listener in np.unique(arrays.listener_ids)
+    }
+
+
+def _lowest_clip(arrays: ClipArrays, rows: np.ndarray) -> int:
+    return int(min(rows, key=lambda row: (len(arrays.clips[row]), arrays.clips[row])))

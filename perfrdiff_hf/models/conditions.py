@@ -26,6 +26,20 @@ STREAM_OF_CONDITION = {
 FILLED_CONDITIONS = (*STREAM_OF_CONDITION, "past_emotion")
 
 
+def check_conditions(denoiser: Any) -> None:
+    """See that every condition of a denoiser can be filled.
+
+    Raises:
+        ValueError: if not: the tokens of the others would be zero for ever.
+    """
+    empty = [kind for kind in getattr(denoiser, "condition_widths", ()) if kind not in FILLED_CONDITIONS]
+    if empty:
+        raise ValueError(
+            f"denoiser must have conditions of {FILLED_CONDITIONS}; given also: {empty}, which nothing fills. Such a "
+            "model can be called by itself, with conditions that you make."
+        )
+
+
 def speaker_conditions(
     denoiser: Any, emotion_vae: EmotionVAEModel | None, speaker: Mapping[str, Tensor], past: Tensor | None = None
 ) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, WINDOW_SIZE
+from .fusing import FusingMixin
 from .gafrg_layers import ConditionCache, GAFRGLayer, shift_of, shifts_within
 from .positions import sinusoidal_positions
 from .weight_shifts import WeightShifts, shifted_linear
@@ -48,7 +49,7 @@ class GAFRGOutput(BaseOutput):
     sample: Tensor
 
 
-class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
+class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
     """The denoiser: from a noisy window of a reaction, the time step and the condition to the clean window.
 
     Args:
@@ -71,6 +72,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         position_init: how the learned positions begin: `"uniform"` is the official way; `"sinusoidal"` lets
             neighbouring frames begin alike, and frame `i` of each condition like frame `i` of the window, which a
             small model on little data learns from much faster.
+        window_size: frames of a window, for positions that begin as sinusoids.
 
     Raises:
         ValueError: if `conditions` is empty or names an unknown kind, or the sizes do not fit together.
@@ -100,6 +102,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         time_channels: int = 64,
         max_positions: int = 500,
         position_init: str = "uniform",
+        window_size: int = WINDOW_SIZE,
     ):
         super().__init__()
         unknown = [kind for kind in conditions if kind not in CONDITION_KINDS]
@@ -133,7 +136,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         self.norm_out = nn.LayerNorm(hidden_size)
         self.mapping = nn.Linear(hidden_size, in_channels)
         self.gradient_checkpointing = False
-        self._generic_weights: dict[str, Tensor] = {}
+        self._begin_unfused()
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -147,7 +150,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         # The first token is the time step; then come the frames of one condition after the other.
         place = 1
         for kind in self.condition_widths:
-            count = WINDOW_SIZE if kind in FRAME_CONDITIONS else 1
+            count = self.config.window_size if kind in FRAME_CONDITIONS else 1
             count = max(0, min(count, len(self.memory_positions) - place))
             self.memory_positions[place : place + count] = frames[:count]
             place += count
@@ -173,35 +176,6 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
         names += [f"layers.{layer}.{name}" for layer in layers for name in inside]
         weights = dict(self.named_parameters())
         return {name: list(weights[f"{name}.weight"].shape) for name in names}
-
-    def fuse_weight_shifts(self, weight_shifts: WeightShifts) -> None:
-        """Merge one listener's shifts into the weights, for a long session with that listener alone.
-
-        The forward call then costs what the generic model costs, and takes no `weight_shifts`. The generic weights
-        are kept for `unfuse_weight_shifts`. Fuse before a stream is opened: a stream keeps what it computed from the
-        weights that it began with.
-
-        Raises:
-            ValueError: if there are several listeners, the shifts are another generator's, or some are fused already.
-        """
-        if self._generic_weights:
-            raise ValueError("Weight shifts are fused already; call unfuse_weight_shifts first.")
-        if weight_shifts.num_listeners != 1:
-            raise ValueError(
-                f"weight_shifts must hold one listener to be fused; given: {weight_shifts.num_listeners}."
-            )
-        weight_shifts.check_layers(self)
-        for name, shift in weight_shifts.items():
-            weight: Any = self.get_submodule(name).weight
-            self._generic_weights[name] = weight.data
-            weight.data = weight.data + shift.weight_change(weight.data)[0].to(weight)
-
-    def unfuse_weight_shifts(self) -> None:
-        """Put the generic weights back, to the last bit; does nothing where nothing is fused."""
-        for name, generic in self._generic_weights.items():
-            weight: Any = self.get_submodule(name).weight
-            weight.data = generic.to(weight)
-        self._generic_weights = {}
 
     def encode_condition(
         self,
@@ -265,6 +239,7 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
             weight_shifts: the listeners whose shifts hold; the forward call must get the same.
         """
         if weight_shifts is not None:
+            self._check_not_fused()
             weight_shifts.check_layers(self)
             _check_listeners(len(encoder_hidden_states), weight_shifts)
         num_tokens = encoder_hidden_states.shape[1]
@@ -302,8 +277,8 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
             The predicted clean reactions, `(batch, frames, in_channels)`.
 
         Raises:
-            ValueError: if the batch is no multiple of the number of conditions or listeners, or the window is longer
-                than `max_positions`.
+            ValueError: if the batch is no multiple of the number of conditions or listeners, the window is longer
+                than `max_positions`, or shifts are given while some are fused.
         """
         cache = encoder_hidden_states
         if not isinstance(cache, ConditionCache):
@@ -332,6 +307,8 @@ class GAFRGTransformer1DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):  # typ
             raise ValueError(f"hidden_states must have at most {self.config.max_positions} frames; given: {frames}.")
         if batch % cache.num_conditions:
             raise ValueError(f"A batch of {batch} does not divide into {cache.num_conditions} conditions.")
+        if weight_shifts is not None:
+            self._check_not_fused()
         _check_listeners(cache.num_conditions, weight_shifts)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -129,3 +129,8 @@ class PSSLModel(PreTrainedModel):
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
         return self.encoder(tokens)[:, 0]
+
+
+# From here on `AutoModel.from_pretrained` knows the model.
+AutoConfig.register(PSSLConfig.model_type, PSSLConfig, exist_ok=True)
+AutoModel.register(PSSLConfig, PSSLModel, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from .weight_shifts import SHIFT_MODES, FullShift, LayerShift, LowRankShift, WeightShifts
@@ -155,3 +155,8 @@ class PWSGModel(PreTrainedModel):
         for layer in self.trunk:
             hidden = torch.relu(layer(hidden))
         return WeightShifts({name: head(hidden) for name, head in zip(self.config.edited_layers, self.heads)})
+
+
+# From here on `AutoModel.from_pretrained` knows the model.
+AutoConfig.register(PWSGConfig.model_type, PWSGConfig, exist_ok=True)
+AutoModel.register(PWSGConfig, PWSGModel, exist_ok=True)

@@ -7,18 +7,23 @@ replaced in place.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..files import file_beside
+from .weight_digests import digests_agree
 
 
 SHIFT_MODES = ("shift", "offset", "weight")
@@ -116,14 +121,17 @@ class WeightShifts(Mapping[str, LayerShift]):
 
     Args:
         shifts: layer name (as in `denoiser.named_modules()`) to its shift. All hold the same number of listeners.
+        generator_digests: `denoiser.weight_digests` of the generator that they were made for, so that no other one
+            takes them; None where it is not known, as for listeners that version 0.1.0 saved.
 
     Raises:
         ValueError: if there is no layer, the layers differ in their number of listeners or in their mode, or the mode
             is unknown.
     """
 
-    def __init__(self, shifts: Mapping[str, LayerShift]):
+    def __init__(self, shifts: Mapping[str, LayerShift], generator_digests: Mapping[str, str] | None = None):
         self._shifts = dict(shifts)
+        self.generator_digests = None if generator_digests is None else dict(generator_digests)
         if not self._shifts:
             raise ValueError("shifts must hold at least one layer; for the generic model pass None as weight_shifts.")
         if len({shift.num_listeners for shift in self.values()}) > 1:
@@ -166,7 +174,8 @@ class WeightShifts(Mapping[str, LayerShift]):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> WeightShifts:
         """The same shifts with `function` applied to every tensor."""
-        return WeightShifts({name: _map_tensors(shift, function) for name, shift in self.items()})
+        mapped = {name: _map_tensors(shift, function) for name, shift in self.items()}
+        return WeightShifts(mapped, self.generator_digests)
 
     def listener(self, rows: int | slice | Sequence[int] | Tensor) -> WeightShifts:
         """Some of the listeners, in the given order; an int gives a batch of one."""
@@ -186,8 +195,8 @@ class WeightShifts(Mapping[str, LayerShift]):
         """One batch out of several: each entry adds its listeners, and None adds one row of the generic model.
 
         Raises:
-            ValueError: if all entries are None, the entries differ in their layout, or a None stands beside shifts of
-                mode `"weight"`, which have no neutral value.
+            ValueError: if all entries are None, the entries differ in their layout or in the generator that they were
+                made for, or a None stands beside shifts of mode `"weight"`, which have no neutral value.
         """
         template = next((shifts for shifts in listeners if shifts is not None), None)
         if template is None:
@@ -202,7 +211,11 @@ class WeightShifts(Mapping[str, LayerShift]):
                 raise ValueError(
                     f"All listeners must have shifts of the same layers, kind, mode and size; differing: {differing}."
                 )
-        return cls({name: _concatenate([row[name] for row in rows]) for name in template})
+        known = [row.generator_digests for row in rows if row.generator_digests is not None]
+        if not all(digests_agree(known[0], other) for other in known[1:]):
+            raise ValueError("All listeners must have shifts that were made for the same generator.")
+        stacked = {name: _concatenate([row[name] for row in rows]) for name in template}
+        return cls(stacked, known[0] if known else None)
 
     def check_layers(self, model: nn.Module) -> None:
         """See that every shifted layer exists in `model` and has the shape that the shift expects.
@@ -232,24 +245,58 @@ class WeightShifts(Mapping[str, LayerShift]):
             for name, shift in self.items()
             for field, tensor in _tensors(shift).items()
         }
-        mode = next(iter(self.values())).mode
+        metadata = {"format": "pt", "shift_mode": next(iter(self.values())).mode}
+        if self.generator_digests is not None:
+            metadata["generator_digests"] = json.dumps(self.generator_digests)
         with file_beside(folder / WEIGHTS_NAME) as beside:
-            save_file(tensors, beside, metadata={"format": "pt", "shift_mode": mode})
+            save_file(tensors, beside, metadata=metadata)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike) -> WeightShifts:
-        """Read what `save_pretrained` wrote.
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+    ) -> WeightShifts:
+        """Read what `save_pretrained` or `push_to_hub` wrote.
+
+        Args:
+            name_or_folder: a folder, or where there is none, a repository on the Hub.
+            subfolder: folder inside it.
+            revision: branch, tag or commit on the Hub.
+            token: for a private repository; None is the stored login.
+            cache_dir: where downloads are kept.
+            force_download: download also what is there already.
+            local_files_only: take nothing but what was downloaded before.
 
         Raises:
-            FileNotFoundError: if the folder holds no `weight_shifts.safetensors`.
+            FileNotFoundError: if there are no weight shifts.
             ValueError: if the file is not one of weight shifts.
+            huggingface_hub.errors.HfHubHTTPError: if the repository or the revision is not to be had.
         """
-        path = Path(folder) / WEIGHTS_NAME
+        path = Path(name_or_folder, subfolder or "", WEIGHTS_NAME)
+        if not path.is_file() and not Path(name_or_folder).exists():
+            options: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
+            options |= {"force_download": force_download, "local_files_only": local_files_only}
+            try:
+                downloaded = hf_hub_download(str(name_or_folder), WEIGHTS_NAME, subfolder=subfolder, **options)
+            except (HFValidationError, RemoteEntryNotFoundError) as error:
+                raise FileNotFoundError(_nothing_at(path)) from error
+            path = Path(downloaded)
         if not path.is_file():
-            raise FileNotFoundError(f"No weight shifts at {path}. Write them with WeightShifts.save_pretrained.")
+            raise FileNotFoundError(_nothing_at(path))
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> WeightShifts:
         parts: dict[str, dict[str, Tensor]] = {}
         with safe_open(path, framework="pt") as file:
-            mode = (file.metadata() or {}).get("shift_mode", "shift")
+            metadata = file.metadata() or {}
             for key in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
                 name, _, field = key.rpartition(".")
                 parts.setdefault(name, {})[field] = file.get_tensor(key)
@@ -258,8 +305,50 @@ class WeightShifts(Mapping[str, LayerShift]):
             kind = {frozenset({"delta"}): FullShift, frozenset({"down", "up"}): LowRankShift}.get(frozenset(tensors))
             if kind is None:
                 raise ValueError(f"{path} is not a file of weight shifts: '{name}' holds {sorted(tensors)}.")
-            shifts[name] = kind(**tensors, mode=mode)
-        return cls(shifts)
+            shifts[name] = kind(**tensors, mode=metadata.get("shift_mode", "shift"))
+        digests = metadata.get("generator_digests")
+        return cls(shifts, None if digests is None else json.loads(digests))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        subfolder: str | None = None,
+        private: bool = True,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload weight shifts",
+    ) -> str:
+        """Upload the shifts as one file; many listeners may share a repository, each in a subfolder.
+
+        Args:
+            repo_id: the repository, which is made if need be.
+            subfolder: folder inside it.
+            private: whether a new repository is private. It is unless you say otherwise, as a listener's manner is
+                personal data.
+            token: None is the stored login.
+            revision: branch to commit to.
+            commit_message: what the commit is called.
+
+        Returns:
+            The address of the commit.
+        """
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            commit = api.upload_file(
+                path_or_fileobj=Path(folder) / WEIGHTS_NAME,
+                path_in_repo=str(PurePosixPath(subfolder or "", WEIGHTS_NAME)),
+                repo_id=repo_id,
+                revision=revision,
+                commit_message=commit_message,
+            )
+        return commit.commit_url
+
+
+def _nothing_at(path: Path) -> str:
+    return f"No weight shifts at {path}. Write them with WeightShifts.save_pretrained or push_to_hub."
 
 
 def _tensors(shift: LayerShift) -> dict[str, Tensor]:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from huggingface_hub import snapshot_download
+from torch import Tensor
 
 from ..behaviour import Behaviour
 from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..models.conditions import check_conditions
 from ..models.emotion_vae import EmotionVAEModel
 from ..models.gafrg import GAFRGTransformer1DModel
 from ..models.pssl import PSSLModel
@@ -20,7 +22,14 @@ from ..models.pwsg import PWSGModel
 from ..models.weight_shifts import WeightShifts
 from .inputs import ArrayLike, History, check_history, speaker_streams
 from .reaction_pipeline import ReactionOutput, ReactionPipeline
-from .sampling import OFFICIAL_SCHEDULER_CONFIG, Generators, OnStepEnd, SamplingSettings, WindowSampler
+from .sampling import (
+    OFFICIAL_SCHEDULER_CONFIG,
+    Generators,
+    OnStepEnd,
+    SamplingSettings,
+    WindowSampler,
+    check_scheduler,
+)
 from .windows import DenoisingReactor
 
 
@@ -33,17 +42,22 @@ __all__ = ["OFFICIAL_SCHEDULER_CONFIG", "PerFRDiffPipeline", "PerFRDiffPipelineO
 class PerFRDiffPipeline(ReactionPipeline):
     """Personalised, multiple, appropriate facial reactions, generated online (PerFRDiff, ACM MM 2024).
 
+    Load it with `PerFRDiffPipeline.from_pretrained`: `DiffusionPipeline.from_pretrained` looks for the class in
+    diffusers alone.
+
     Args:
         denoiser: GAFRG.
         emotion_vae: Enc_emo, for the speaker's latent and from generated emotion to coefficients.
-        scheduler: any diffusers scheduler that can predict samples; the official one is a `DDIMScheduler` with
-            `OFFICIAL_SCHEDULER_CONFIG`.
+        scheduler: a diffusers scheduler that can follow a model that predicts samples (`WORKING_SCHEDULERS`); the
+            official one is a `DDIMScheduler` with `OFFICIAL_SCHEDULER_CONFIG`.
         feature_extractor: the mean face and the window length.
         style_encoder: PSSL; None for a generic pipeline.
         weight_shift_generator: PWSG; None for a generic pipeline.
+
+    Raises:
+        ValueError: if the denoiser has a condition that no pipeline fills.
     """
 
-    model_cpu_offload_seq: Any = "style_encoder->weight_shift_generator->emotion_vae->denoiser"
     _optional_components = ["style_encoder", "weight_shift_generator"]
     _callback_tensor_inputs = ["latents", "predictions"]
 
@@ -64,6 +78,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         weight_shift_generator: PWSGModel | None = None,
     ):
         super().__init__()
+        check_conditions(denoiser)
         self.register_modules(
             denoiser=denoiser,
             emotion_vae=emotion_vae,
@@ -71,22 +86,6 @@ class PerFRDiffPipeline(ReactionPipeline):
             feature_extractor=feature_extractor,
             style_encoder=style_encoder,
             weight_shift_generator=weight_shift_generator,
-        )
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str | os.PathLike:
-        """Download a pipeline from the Hub.
-
-        diffusers asks for a Python file beside every component that neither it nor transformers defines; here the
-        components come with this package, and the repository holds data only.
-        """
-        variant = kwargs.get("variant")
-        weights = f"*.{variant}*.safetensors" if variant else "*.safetensors"
-        names = ("cache_dir", "force_download", "local_files_only", "token", "revision")
-        return snapshot_download(
-            pretrained_model_name,
-            allow_patterns=["*.json", f"*/{weights}", "*.md"],
-            **{name: kwargs[name] for name in names if kwargs.get(name) is not None},
         )
 
     @property
@@ -100,30 +99,47 @@ class PerFRDiffPipeline(ReactionPipeline):
 
         Args:
             history: `(listeners, frames, 58)` coefficients of each listener's past behaviour, mean face included; or
-                a list with one `(frames, 58)` for each listener, of any lengths.
+                a `Behaviour`; or a list with one `(frames, 58)` or `Behaviour` for each listener, of any lengths.
+
+        Returns:
+            Shifts that know for which denoiser they were made, on its device and in its precision.
 
         Raises:
             ValueError: if the pipeline has no style encoder or no weight-shift generator, or the history is empty, has
                 a wrong shape, or holds NaN or infinite values.
+
+        Example:
+            ```python
+            alice = pipe.personalise(Behaviour(coefficients=recorded))  # (frames, 58), half a minute of her
+            alice.save_pretrained("alice")
+            stream = pipe.stream(weight_shifts=pipe.load_listener("alice"))
+            ```
         """
         if self.style_encoder is None or self.weight_shift_generator is None:
             raise ValueError("This pipeline is generic: it has no style_encoder or no weight_shift_generator.")
         encoder, generator = self.style_encoder, self.weight_shift_generator
         styles = []
         for one in check_history(history, min_frames=self.window_size):
-            centred = self.feature_extractor.remove_mean_face(one.to(encoder.device, encoder.dtype))
-            styles.append(encoder(centred).style)
+            # In single precision, whatever the encoder computes in: a head's pitch is far from zero beside its spread.
+            recorded = one.to(encoder.device, torch.promote_types(encoder.dtype, torch.float32))
+            centred = self.feature_extractor.remove_mean_face(recorded)
+            styles.append(encoder(centred.to(encoder.dtype)).style)
         shifts = generator(torch.cat(styles).to(generator.device, generator.dtype))
+        shifts = WeightShifts(shifts, self.denoiser.weight_digests(shifts))
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
-    def load_listener(self, folder: str | os.PathLike) -> WeightShifts:
-        """A listener from the folder that `WeightShifts.save_pretrained` wrote, ready for this pipeline.
+    def load_listener(self, name_or_folder: str | os.PathLike, **hub_options: Any) -> WeightShifts:
+        """A listener that `WeightShifts.save_pretrained` or `push_to_hub` wrote, ready for this pipeline.
+
+        Args:
+            name_or_folder: a folder, or a repository on the Hub.
+            hub_options: `revision`, `token`, `subfolder` and so on; see `WeightShifts.from_pretrained`.
 
         Raises:
-            FileNotFoundError: if there is no listener in the folder.
-            ValueError: if the shifts were made for another generator.
+            FileNotFoundError: if there is no listener.
+            ValueError: if the shifts were made for another generator, or some are fused.
         """
-        return self._fitting(WeightShifts.from_pretrained(folder))
+        return self._fitting(WeightShifts.from_pretrained(name_or_folder, **hub_options))
 
     def window_reactor(
         self,
@@ -131,6 +147,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         batch_size: int = 1,
         weight_shifts: WeightShifts | None = None,
         on_step_end: OnStepEnd | None = None,
+        is_interrupted: Callable[[], bool] | None = None,
         **settings: Any,
     ) -> DenoisingReactor:
         """What turns windows of speakers into reactions in one session.
@@ -140,11 +157,18 @@ class PerFRDiffPipeline(ReactionPipeline):
             batch_size: speakers at once, each with their own listener.
             weight_shifts: as for the call.
             on_step_end: see `WindowSampler`.
+            is_interrupted: see `WindowSampler`.
             settings: `SamplingSettings`: `num_reactions`, `num_inference_steps`, `guidance_scale`, `overlap`,
                 `generator` and so on, as for the call.
+
+        Raises:
+            TypeError, ValueError: as the call; see also `check_scheduler`.
         """
+        check_scheduler(self.scheduler)
         shifts = self._choose_shifts(listener_history, weight_shifts, batch_size)
-        sampler = WindowSampler(self.denoiser, self.scheduler, SamplingSettings(**settings), shifts, on_step_end)
+        sampler = WindowSampler(
+            self.denoiser, self.scheduler, SamplingSettings(**settings), shifts, on_step_end, is_interrupted
+        )
         return DenoisingReactor(sampler, self.emotion_vae, self.feature_extractor, self.device)
 
     @torch.no_grad()
@@ -192,13 +216,25 @@ class PerFRDiffPipeline(ReactionPipeline):
             output_type: `"pt"` or `"np"`.
             return_dict: return a `ReactionOutput` rather than a tuple.
             callback_on_step_end: called as `f(pipeline, step, timestep, tensors)` after each denoising step, counted
-                over all windows.
+                over all windows; or one of diffusers' `PipelineCallback` and `MultiPipelineCallbacks`, which say
+                themselves what they get. It may return `latents` to go on with, nothing else. Once it sets
+                `pipeline._interrupt = True`, the window ends with the clean reactions that were predicted last, and
+                what is returned ends with that window.
             callback_on_step_end_tensor_inputs: which of `"latents"` and `"predictions"` the callback gets.
             speaker: instead of the three arrays, a `Behaviour`, or one for each speaker.
             speaker_3dmm: the name of `speaker_coefficients` in version 0.1.
 
         Raises:
             TypeError, ValueError: if an argument has a wrong type, shape or value; the message names it.
+
+        Example:
+            ```python
+            speaker = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients)  # (frames, ...) each
+            generator = torch.Generator().manual_seed(0)
+            output = pipe(speaker=speaker, weight_shifts=alice, num_reactions=10, generator=generator)
+            output.reactions  # (1, 10, frames, 25)
+            output.coefficients  # (1, 10, frames, 58)
+            ```
         """
         if speaker_3dmm is not None:
             warnings.warn("speaker_3dmm is called speaker_coefficients now.", FutureWarning, stacklevel=2)
@@ -210,6 +246,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             len(next(iter(checked.values()))),
             weight_shifts,
             self._step_callback(callback_on_step_end, callback_on_step_end_tensor_inputs),
+            lambda: self.interrupt,
             num_reactions=num_reactions,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -219,7 +256,6 @@ class PerFRDiffPipeline(ReactionPipeline):
             eta=eta,
         )
         reactions, coefficients = self.react(checked, reactor)
-        self.maybe_free_model_hooks()
         return self.output(reactions, coefficients, output_type, return_dict)
 
     def _choose_shifts(
@@ -238,17 +274,30 @@ class PerFRDiffPipeline(ReactionPipeline):
         return self._fitting(shifts)
 
     def _fitting(self, shifts: WeightShifts) -> WeightShifts:
-        shifts.check_layers(self.denoiser)
+        self.denoiser.check_weight_shifts(shifts)
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
-    def _step_callback(self, callback: Callable[..., dict] | None, names: Iterable[str]) -> Callable | None:
+    def _step_callback(self, callback: Callable[..., dict] | None, names: Iterable[str]) -> OnStepEnd | None:
         if callback is None:
             return None
-        names = tuple(names)
+        if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
+            names = callback.tensor_inputs
+        names = tuple(dict.fromkeys(names))
         unknown = [name for name in names if name not in self._callback_tensor_inputs]
         if unknown:
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs must be among {self._callback_tensor_inputs}; given: {unknown}."
             )
         chosen = callback
-        return lambda step, timestep, tensors: chosen(self, step, timestep, {n: tensors[n] for n in names}) or {}
+
+        def end_step(step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            changed = chosen(self, step, timestep, {name: tensors[name] for name in names}) or {}
+            refused = [name for name in changed if name != "latents" and changed[name] is not tensors.get(name, ...)]
+            if refused:
+                raise ValueError(
+                    f"callback_on_step_end may change latents only; it changed: {refused}. The step was made from the "
+                    "predictions already."
+                )
+            return changed
+
+        return end_step

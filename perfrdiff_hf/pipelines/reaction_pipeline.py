@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ..behaviour import Behaviour
 from ..cards import UNKNOWN_LICENSE, Measurement, facts_of_pipeline
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..hub import push_folder
+from .downloading import download_pipeline
 from .inputs import ArrayLike, History, check_speaker, speaker_streams
 from .streaming import ReactionStream
 from .windows import WindowReactor
@@ -52,6 +54,36 @@ class ReactionPipeline(DiffusionPipeline):
     """
 
     feature_extractor: PerFRDiffFeatureExtractor
+    _interrupt = False
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str | os.PathLike:
+        """Download a pipeline from the Hub: the parts that its index names, in the `variant` that is asked for.
+
+        diffusers asks for a Python file beside every component that neither it nor transformers defines; here the
+        components come with this package, and the repository holds data only. A part that lacks the variant comes
+        without one.
+        """
+        return download_pipeline(pretrained_model_name, **kwargs)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the call that is running was asked to stop, by `pipe._interrupt = True` as in all of diffusers."""
+        return self._interrupt
+
+    def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not offered: the models here are entered by other doors than `forward`, where offloading waits.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot offload its models by itself. What is large is needed once for each "
+            "listener: move it away afterwards, as in pipe.weight_shift_generator.to('cpu')."
+        )
+
+    enable_sequential_cpu_offload = enable_model_cpu_offload
+    enable_group_offload = enable_model_cpu_offload
 
     @property
     def window_size(self) -> int:
@@ -80,6 +112,7 @@ class ReactionPipeline(DiffusionPipeline):
         listener_history: History | None = None,
         batch_size: int = 1,
         sampling_rate: int | None = None,
+        streams: Iterable[str] | None = None,
         **settings: Any,
     ) -> ReactionStream:
         """Open a stream of reactions; see `ReactionStream`.
@@ -88,9 +121,23 @@ class ReactionPipeline(DiffusionPipeline):
             listener_history: as for the call.
             batch_size: speakers that are heard at once, each with their own listener.
             sampling_rate: samples per second, if sound will come as raw samples.
+            streams: which of `"audio"`, `"emotion"` and `"coefficients"` will be heard, where they may come one at a
+                time; None: those of the first chunk.
             settings: how to react, as for the call.
+
+        Raises:
+            TypeError, ValueError: as the call.
+
+        Example:
+            ```python
+            stream = pipe.stream(num_reactions=1, sampling_rate=16_000, streams=("audio", "coefficients"))
+            for samples, coefficients in microphone_and_camera:
+                for segment in stream.push(samples=samples, coefficients=coefficients):
+                    play(segment.start, segment.coefficients)
+            ```
         """
-        return ReactionStream(self.window_reactor(listener_history, batch_size, **settings), batch_size, sampling_rate)
+        reactor = self.window_reactor(listener_history, batch_size, **settings)
+        return ReactionStream(reactor, batch_size, sampling_rate, streams)
 
     @torch.no_grad()
     def __call__(
@@ -171,8 +218,10 @@ class ReactionPipeline(DiffusionPipeline):
     def react(self, speaker: Mapping[str, Tensor], reactor: WindowReactor) -> tuple[Tensor, Tensor]:
         """Reactions to whole clips that were checked, and their coefficients.
 
-        A whole clip goes through the same windows as a live one, so that the two agree to the last bit.
+        A whole clip goes through the same windows as a live one, so that the two agree to the last bit. Where the call
+        is interrupted, the frames end with the window that it was at.
         """
+        self._interrupt = False
         frames = next(iter(speaker.values())).shape[1]
         reactor.check_streams(speaker)
         stream = ReactionStream(reactor, _batch_size(speaker))
@@ -182,6 +231,8 @@ class ReactionPipeline(DiffusionPipeline):
             for segment in stream.segments(until=frames):
                 segments.append(segment)
                 progress_bar.update()
+                if self.interrupt:
+                    break
         reactions = torch.cat([segment.reactions for segment in segments], dim=2)[:, :, :frames]
         coefficients = torch.cat([segment.coefficients for segment in segments], dim=2)[:, :, :frames]
         return reactions, coefficients

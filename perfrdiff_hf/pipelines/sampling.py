@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +33,13 @@ OFFICIAL_SCHEDULER_CONFIG = {
     "set_alpha_to_one": False,
 }
 
+# The schedulers of diffusers that can follow a model that predicts samples, tried one by one. Others know no such
+# model, have other noise, or end elsewhere than at the prediction.
+WORKING_SCHEDULERS = (
+    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler", "LCMScheduler",
+    "LMSDiscreteScheduler", "SASolverScheduler", "TCDScheduler", "UniPCMultistepScheduler",
+)  # fmt: skip
 
 # What does not fit at the border of two windows fades by a factor of e over so many frames, a third of a second.
 FADE_FRAMES = 8
@@ -53,6 +61,7 @@ class SamplingSettings:
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
 
     Raises:
+        TypeError: if a generator is none.
         ValueError: if a value lies outside its range.
     """
 
@@ -72,11 +81,55 @@ class SamplingSettings:
         object.__setattr__(self, "guidance_interval", (first, last))  # a list would make the settings unhashable
         if not 0 <= first <= last <= 1:
             raise ValueError(f"guidance_interval must rise within [0, 1]; given: {self.guidance_interval}.")
+        if self.generator is None or isinstance(self.generator, torch.Generator):
+            return
+        generators = list(self.generator)  # schedulers know no other sequence
+        if not all(isinstance(one, torch.Generator) for one in generators):
+            given = [type(one).__name__ for one in generators]
+            raise TypeError(f"generator must be a torch.Generator, or one for each speaker; given: {given}.")
+        object.__setattr__(self, "generator", generators)
 
-    def is_guided(self, step: int) -> bool:
-        """Whether a step, counted from 0, is guided."""
+    def is_guided(self, step: int, num_steps: int | None = None) -> bool:
+        """Whether a step, counted from 0, is guided.
+
+        Args:
+            step: which step.
+            num_steps: how many the scheduler makes of `num_inference_steps`, if not as many.
+        """
         first, last = self.guidance_interval
-        return self.guidance_scale != 1 and first * self.num_inference_steps <= step < last * self.num_inference_steps
+        num_steps = num_steps or self.num_inference_steps
+        return self.guidance_scale != 1 and first * num_steps <= step < last * num_steps
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """See that a scheduler can follow a model that predicts samples.
+
+    Raises:
+        ValueError: if it is none of `WORKING_SCHEDULERS`, nor made from one, or is set up for another kind of
+            prediction.
+    """
+    if not any(parent.__name__ in WORKING_SCHEDULERS for parent in type(scheduler).__mro__):
+        raise ValueError(
+            f"scheduler must be one of {', '.join(WORKING_SCHEDULERS)}; given: {type(scheduler).__name__}."
+        )
+    prediction = scheduler.config.get("prediction_type", "sample")
+    if prediction != "sample":
+        raise ValueError(
+            f"scheduler must have prediction_type 'sample', as the denoiser predicts clean reactions; given: "
+            f"{prediction!r}. Make it with from_config(pipe.scheduler.config)."
+        )
+
+
+@contextmanager
+def kept_noise(generators: Iterable[torch.Generator]) -> Iterator[None]:
+    """Put generators back to where they were if what is done with them fails."""
+    states = [(generator, generator.get_state()) for generator in generators]
+    try:
+        yield
+    except BaseException:
+        for generator, state in states:
+            generator.set_state(state)
+        raise
 
 
 class WindowSampler:
@@ -84,11 +137,13 @@ class WindowSampler:
 
     Args:
         denoiser: GAFRG.
-        scheduler: any diffusers scheduler that can predict samples; a copy of it is used.
+        scheduler: one of those that `check_scheduler` takes; a copy of it is used.
         settings: how to sample.
         weight_shifts: the listeners' shifts; None is the generic model.
         on_step_end: called after every denoising step with `(step, timestep, tensors)`, the step counted over all
             windows; may return `latents` to go on with.
+        is_interrupted: asked after every step; once it says so, the window ends with the clean reactions as they were
+            predicted last.
     """
 
     def __init__(
@@ -98,14 +153,21 @@ class WindowSampler:
         settings: SamplingSettings,
         weight_shifts: WeightShifts | None = None,
         on_step_end: OnStepEnd | None = None,
+        is_interrupted: Callable[[], bool] | None = None,
     ):
         self.settings = settings
         self.denoiser = denoiser
         self.scheduler = type(scheduler).from_config(scheduler.config)
         self.weight_shifts = weight_shifts
         self._on_step_end = on_step_end
+        self._is_interrupted = is_interrupted
         self._null_cache: ConditionCache | None = None
         self._steps_done = 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at the steps, or may end them."""
+        return self._on_step_end is not None or self._is_interrupted is not None
 
     def noise(self, batch_size: int, num_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The noise from which a window is denoised, `(batch, num_reactions, frames, 25)`.
@@ -114,12 +176,8 @@ class WindowSampler:
             ValueError: if the generators are not one for each speaker.
         """
         generator: Any = self.settings.generator
-        if generator is not None and not isinstance(generator, torch.Generator):
-            generator = list(generator)
-            if len(generator) != batch_size:
-                raise ValueError(
-                    f"generator must be one, or one for each of {batch_size} clips; given: {len(generator)}."
-                )
+        if isinstance(generator, list) and len(generator) != batch_size:
+            raise ValueError(f"generator must be one, or one for each of {batch_size} clips; given: {len(generator)}.")
         shape = (batch_size, self.settings.num_reactions, num_frames, self.denoiser.config.in_channels)
         return randn_tensor(shape, generator=generator, device=device, dtype=dtype)
 
@@ -139,11 +197,12 @@ class WindowSampler:
         scheduler = self.scheduler
         scheduler.set_timesteps(self.settings.num_inference_steps, device=latents.device)
         options = self._step_options()
-        plain, guided = self._cache(tokens)
+        num_steps = len(scheduler.timesteps)
+        plain, guided = self._cache(tokens, num_steps)
         latents = latents * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
             inputs = scheduler.scale_model_input(latents, timestep)
-            if self.settings.is_guided(step):
+            if self.settings.is_guided(step, num_steps):
                 predictions = self._predict_guided(inputs, timestep, guided)
             else:
                 predictions = self._predict(inputs, timestep, plain)
@@ -151,15 +210,18 @@ class WindowSampler:
                 predictions = join_held(predictions, held)
             latents = scheduler.step(predictions, timestep, latents, **options).prev_sample
             latents = self._end_step(timestep, latents, predictions)
+            if self._is_interrupted is not None and self._is_interrupted():
+                latents = predictions
+                break
         latents = latents.clamp(-1.0, 1.0)
         if held is not None:
             latents[:, :, : held.shape[2]] = held
         return latents
 
-    def _cache(self, tokens: Tensor) -> tuple[ConditionCache | None, ConditionCache | None]:
+    def _cache(self, tokens: Tensor, num_steps: int) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
         plain = self.denoiser.cache_condition(tokens, self.weight_shifts)
-        if not any(map(self.settings.is_guided, range(self.settings.num_inference_steps))):
+        if not any(self.settings.is_guided(step, num_steps) for step in range(num_steps)):
             return plain, None
         return plain, ConditionCache.interleave([self.null_condition(tokens), plain])
 

@@ -6,21 +6,17 @@ same numbers, so that they agree to the last bit for the same seed, however the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from threading import RLock
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..behaviour import AUDIO_CHANNELS, FRAME_RATE
-from ..data.audio import mfcc_features
-from .inputs import ArrayLike, check_speaker, check_tensor
+from .hearing import Hearing
+from .inputs import ArrayLike
+from .sampling import kept_noise
 from .windows import DueWindow, WindowReactor
-
-
-# How far one stream of behaviour may run ahead of another before something must be wrong, in windows.
-MOST_WINDOWS_AHEAD = 30
 
 
 @dataclass
@@ -41,18 +37,29 @@ class ReactionSegment:
 class ReactionStream:
     """Reactions to behaviour that arrives bit by bit; made by a pipeline's `stream`.
 
-    The window of reactions that begins at frame `t` depends on the speaker's frames before `t` (equation 3), and comes
-    out of `push` as soon as the speaker's frame `t - 1` is in. The first one, at frame 0, depends on nothing that the
-    speaker did and comes out of the first `push`. With an overlap of `o` frames, windows of `w` frames follow each
-    other every `w - o` frames: the first `o` frames of each are those already shown, so that a segment holds `w - o`
-    new frames, and the newest of them are `o` frames further from the speaker's behaviour that they answer.
+    The window of reactions that begins at frame `t` depends on the speaker's frames before `t`: of what equation 3
+    conditions on, the one window before `t`, like the official program. It comes out of `push` as soon as the
+    speaker's frame `t - 1` is in. The first one, at frame 0, depends on nothing that the speaker did and comes out of
+    the first `push` after which every stream of behaviour was heard. With an overlap of `o` frames, windows of `w`
+    frames follow each other every `w - o` frames: the first `o` frames of each are those already shown, so that a
+    segment holds `w - o` new frames, and the newest of them are `o` frames further from the speaker's behaviour that
+    they answer.
 
     What is kept is one window of the speaker and of the reactions, however long the session.
+
+    A stream may be used from several threads, such as one that hears and one that serves: hearing does not wait for a
+    window that is being generated, no two threads generate for one stream at once, and a window that was begun before
+    a `reset` is dropped.
 
     Args:
         reactor: which generates, and for which listeners.
         batch_size: speakers that are heard at once, each with their own listener.
         sampling_rate: samples per second of the sound that `push` may get; None if it gets audio features.
+        streams: which of `"audio"`, `"emotion"` and `"coefficients"` the session has. Each may then come alone, the
+            first chunk included. None: the first chunk decides.
+
+    Raises:
+        ValueError: if `streams` names an unknown stream, or lacks one that the models need.
     """
 
     def __init__(
@@ -60,26 +67,32 @@ class ReactionStream:
         reactor: WindowReactor,
         batch_size: int,
         sampling_rate: int | None = None,
+        streams: Iterable[str] | None = None,
     ):
         self.reactor = reactor
         self.batch_size = batch_size
-        self._sampling_rate = sampling_rate
         self._stride = reactor.window_size - reactor.overlap
+        # The lock guards what the stream knows, for moments. The turn is held while a window is generated, and taken
+        # first where both are needed.
+        self._lock = RLock()
+        self._turn = RLock()
+        self._hearing = Hearing(reactor, batch_size, sampling_rate, streams)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that was pushed; the listeners and the settings stay, the generator goes on."""
-        # Each stream of behaviour is held from frame `_heard_from` on; before its first frame there is silence.
-        self._heard: dict[str, Tensor] = {}
-        self._heard_from = -self.reactor.window_size
-        self._samples = np.zeros((self.batch_size, 0), dtype=np.float32)
-        self._shown: Tensor | None = None
-        self._next_window = 0
+        with self._lock:
+            self._hearing.reset()
+            self._session = object()
+            self._shown: Tensor | None = None
+            self._next_window = 0
+            self._ended_at: int | None = None
 
     @property
     def frames_heard(self) -> int:
         """Frames of the speaker since the stream began, of the stream of behaviour that is furthest behind."""
-        return self._heard_from + min((values.shape[1] for values in self._heard.values()), default=-self._heard_from)
+        with self._lock:
+            return self._hearing.frames if self._ended_at is None else self._ended_at
 
     def push(
         self,
@@ -101,48 +114,63 @@ class ReactionStream:
     ) -> None:
         """Take the next frames of the speaker, without generating anything yet.
 
-        The first chunk decides which streams of behaviour the session has.
+        Which streams of behaviour the session has was said when it was opened, and each may come alone. Else the first
+        chunk decides, and every chunk must hold the same ones; but with a `sampling_rate` sound and face may come in
+        turns after it. What is ahead waits for what is behind.
 
         Args:
             audio: `(batch, frames, 78)` audio features.
             emotion: `(batch, frames, 25)`.
             coefficients: `(batch, frames, 58)`, mean face included.
-            samples: `(batch, samples)` raw sound in [-1, 1] instead of audio features, any number of samples. It need
-                not keep step with the face: either may come alone, and what is ahead waits for the other.
+            samples: `(batch, samples)` raw sound in [-1, 1] instead of audio features, any number of samples.
 
         Raises:
-            TypeError, ValueError: if the chunk does not fit the stream: other streams of behaviour than in the first
-                chunk, wrong shapes, NaN, sound that runs away from the face. The chunk is then ignored as a whole,
-                and the stream goes on as before.
+            TypeError, ValueError: if the chunk does not fit the stream: other streams of behaviour than those of the
+                session, wrong shapes, NaN, sound that runs away from the face, a session that `flush` ended. The chunk
+                is then ignored as a whole, and the stream goes on as before.
         """
-        chunk, samples_left = self._check_chunk(audio, emotion, coefficients, samples)
-        self.hear_checked(chunk)
-        self._samples = samples_left
+        with self._lock:
+            self._check_open()
+            self._hearing.take(audio, emotion, coefficients, samples)
 
     def hear_checked(self, chunk: Mapping[str, Tensor]) -> None:
         """Take streams of the speaker that a pipeline has checked already, each `(batch, frames, width)`."""
-        speaker = self.reactor.prepare(chunk)
-        if not self._heard:
-            self._heard = self.reactor.silence(speaker, self.batch_size)
-        joined = {name: torch.cat([self._heard[name], values], dim=1) for name, values in speaker.items()}
-        self._heard = {**self._heard, **joined}
+        with self._lock:
+            self._check_open()
+            self._hearing.add(chunk)
 
     def flush(self) -> list[ReactionSegment]:
-        """End the session: hold the speaker's last frame until one more window begins, and give its segment."""
-        missing = self._next_window - self.frames_heard
-        if not self._heard or missing == self._stride:
-            return []
-        end = {name: values[:, : self.frames_heard - self._heard_from] for name, values in self._heard.items()}
-        self._heard = {
-            name: torch.cat([values, values[:, -1:].expand(-1, missing, -1)], dim=1) for name, values in end.items()
-        }
-        return list(self.segments())
+        """End the session: generate what is due, then hold the speaker's last frame until one more window begins.
+
+        The session takes no more behaviour until `reset`.
+
+        Returns:
+            The segments that were due, and the one that answers the speaker's last frames where none did yet; empty
+            if a stream of behaviour that the session has was never heard.
+        """
+        with self._lock:
+            if self._ended_at is None:
+                self._ended_at = self._hearing.frames
+        segments = list(self.segments())
+        with self._lock:
+            missing = self._next_window - self._hearing.frames
+            if self._ended_at is not None and self._hearing.is_complete and 0 < missing < self._stride:
+                self._hearing.hold(self._next_window)
+        return segments + list(self.segments())
 
     def segments(self, until: int | None = None) -> Iterator[ReactionSegment]:
         """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
-        while self.is_due and (until is None or self._shown_until < until):
+        while (segment := self._generate(until)) is not None:
+            yield segment
+
+    def _generate(self, until: int | None) -> ReactionSegment | None:
+        with self._turn:
             window = self.due_window()
-            yield self.show(self.reactor.react(window))
+            if window is None or (until is not None and self._start(window) >= until):
+                return None
+            with kept_noise(self.reactor.generators):
+                segment = self.segment(window, self.reactor.react(window))
+            return segment if self.show(window, segment) else None
 
     def count_windows(self, frames: int) -> int:
         """How many windows begin before a frame, counted from the beginning of the stream."""
@@ -151,104 +179,80 @@ class ReactionStream:
     @property
     def is_due(self) -> bool:
         """Whether enough was heard for the next window."""
-        return bool(self._heard) and self._next_window <= self.frames_heard
+        with self._lock:
+            return self._hearing.is_complete and self._next_window <= self._hearing.frames
 
-    def due_window(self) -> DueWindow:
-        """What the next window of reactions depends on; only where it `is_due`."""
-        overlap, size = self.reactor.overlap, self.reactor.window_size
-        first = self._next_window - size - self._heard_from
-        speaker = {name: values[:, first : first + size] for name, values in self._heard.items()}
-        if self._shown is None:
-            return DueWindow(speaker, self.batch_size)
-        held = self._shown[:, :, -overlap:] if overlap else None
-        before = self._shown[:, :, : self._shown.shape[2] - overlap]
-        # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
-        silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
-        previous = torch.cat([silence, before], dim=2)[:, :, -size:]
-        return DueWindow(speaker, self.batch_size, previous, held)
+    def take_turn(self) -> DueWindow | None:
+        """The next window, for who will generate it and then call `end_turn`.
 
-    def show(self, reactions: Tensor) -> ReactionSegment:
-        """Take the reactions `(batch, num_reactions, window, 25)` to the due window; their new frames."""
-        size, overlap = self.reactor.window_size, self.reactor.overlap
-        # The first window has nothing to join.
-        new = reactions if self._shown is None else reactions[:, :, overlap:]
-        segment = ReactionSegment(self._shown_until, new, self.reactor.decode(new))
-        self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -size - overlap :]
-        self._next_window += self._stride
-        self._forget()
-        return segment
+        Returns:
+            None if no window is due, or another thread has the turn; nothing needs to be ended then.
+        """
+        if not self._turn.acquire(blocking=False):
+            return None
+        window = None
+        try:
+            window = self.due_window()
+        finally:
+            if window is None:
+                self._turn.release()
+        return window
 
-    @property
-    def _shown_until(self) -> int:
-        """The frame after the last one that was generated."""
-        return 0 if self._shown is None else self._next_window + self.reactor.overlap
+    def end_turn(self) -> None:
+        """Let others generate for this stream."""
+        self._turn.release()
 
-    def _forget(self) -> None:
-        """Keep only what the next window needs."""
-        keep_from = self._next_window - self.reactor.window_size
-        self._heard = {name: values[:, keep_from - self._heard_from :] for name, values in self._heard.items()}
-        self._heard_from = keep_from
-
-    def _check_chunk(
-        self,
-        audio: ArrayLike | None,
-        emotion: ArrayLike | None,
-        coefficients: ArrayLike | None,
-        samples: ArrayLike | None,
-    ) -> tuple[dict[str, Tensor], np.ndarray]:
-        """The chunk's streams, checked against those of the session, and the samples that wait for more."""
-        streams = {"audio": audio, "emotion": emotion, "coefficients": coefficients}
-        samples_left = self._samples
-        chunk: dict[str, Tensor] = {}
-        if any(values is not None for values in streams.values()):
-            chunk = check_speaker(streams, min_frames=1, arguments={name: name for name in streams})
-        elif samples is None:
-            raise ValueError(f"push needs at least one of samples, {', '.join(streams)}; all are None.")
-        if samples is not None:
-            if "audio" in chunk:
-                raise ValueError("Give audio features or samples, not both.")
-            features, samples_left = self._hear_samples(samples)
-            chunk["audio"] = features
-        given = set(chunk)
-        if self._sampling_rate is not None and self._heard:
-            given |= set(self._heard)  # sound and face may come in turns
-        if not self._heard:
-            self.reactor.check_streams(given)
-        elif given != set(self._heard):
-            raise ValueError(
-                f"Every chunk must hold the streams of the first one, {sorted(self._heard)}; given: {sorted(chunk)}."
+    def due_window(self) -> DueWindow | None:
+        """What the next window of reactions depends on; None where none `is_due`."""
+        with self._lock:
+            if not self.is_due:
+                return None
+            window = DueWindow(
+                self._hearing.window(self._next_window),
+                self.batch_size,
+                begin=self._next_window,
+                session=self._session,
             )
-        batches = {values.shape[0] for values in chunk.values()}
-        if batches != {self.batch_size}:
-            raise ValueError(f"Every chunk must hold {self.batch_size} speakers; given: {sorted(batches)}.")
-        self._check_in_step(chunk)
-        return chunk, samples_left
+            if self._shown is None:
+                return window
+            overlap, size = self.reactor.overlap, self.reactor.window_size
+            window.held = self._shown[:, :, -overlap:] if overlap else None
+            before = self._shown[:, :, : self._shown.shape[2] - overlap]
+            # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
+            silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
+            window.previous = torch.cat([silence, before], dim=2)[:, :, -size:]
+            return window
 
-    def _check_in_step(self, chunk: Mapping[str, Tensor]) -> None:
-        lengths = {name: values.shape[1] for name, values in self._heard.items()}
-        lengths.update({name: lengths.get(name, 0) + values.shape[1] for name, values in chunk.items()})
-        ahead = max(lengths.values()) - min(lengths.values())
-        if ahead > MOST_WINDOWS_AHEAD * self.reactor.window_size:
-            fastest, slowest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
-            raise ValueError(
-                f"{fastest} is {ahead} frames ahead of {slowest}. Push the missing frames of {slowest} first, or "
-                "reset the stream."
-            )
+    def segment(self, window: DueWindow, reactions: Tensor) -> ReactionSegment:
+        """The new frames of the reactions `(batch, num_reactions, window, 25)` to a due window, decoded."""
+        start = self._start(window)
+        new = reactions[:, :, start - window.begin :]
+        return ReactionSegment(start, new, self.reactor.decode(new))
 
-    def _hear_samples(self, samples: ArrayLike) -> tuple[Tensor, np.ndarray]:
-        """Audio features of the frames that the samples complete, `(batch, frames, 78)`, and the samples left over."""
-        if self._sampling_rate is None:
-            raise ValueError("samples need a sampling_rate: give it to the pipeline's stream().")
-        given = check_tensor("samples", samples, ("batch", "samples")).float().cpu().numpy()
-        if len(given) != self.batch_size:
-            raise ValueError(f"samples must hold {self.batch_size} speakers; given: {len(given)}.")
-        sound = np.concatenate([self._samples, given], axis=1)
-        per_frame = int(self._sampling_rate / FRAME_RATE)
-        frames = sound.shape[1] // per_frame
-        if not frames:
-            return torch.zeros(self.batch_size, 0, AUDIO_CHANNELS), sound
-        # A frame's features depend on its own samples only, so that no chunking can change them.
-        features = np.stack(
-            [mfcc_features(one, self._sampling_rate, frames) for one in sound[:, : frames * per_frame]]
-        )
-        return torch.from_numpy(features), sound[:, frames * per_frame :]
+    def show(self, window: DueWindow, segment: ReactionSegment) -> bool:
+        """Go on to the next window.
+
+        Args:
+            window: the one that was due.
+            segment: the reactions to it.
+
+        Returns:
+            Whether it still was due: not where the stream was reset in between, and the segment must be dropped.
+        """
+        with self._lock:
+            if window.session is not self._session or window.begin != self._next_window:
+                return False
+            kept = self.reactor.window_size + self.reactor.overlap
+            new = segment.reactions
+            self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -kept:]
+            self._next_window += self._stride
+            self._hearing.forget(self._next_window)
+            return True
+
+    def _start(self, window: DueWindow) -> int:
+        """The first new frame of a window; the first window has nothing to join."""
+        return window.begin if window.previous is None else window.begin + self.reactor.overlap
+
+    def _check_open(self) -> None:
+        if self._ended_at is not None:
+            raise ValueError("This session was ended by flush; call reset to begin a new one.")

@@ -32,12 +32,16 @@ class DueWindow:
         previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at the
             beginning.
         held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
+        begin: the frame at which the window begins, since its stream began.
+        session: what tells the session of its stream from those before and after a reset.
     """
 
     speaker: Mapping[str, Tensor]
     batch_size: int
     previous: Tensor | None = None
     held: Tensor | None = None
+    begin: int = 0
+    session: object = None
 
     @classmethod
     def join(cls, windows: Sequence[DueWindow]) -> DueWindow:
@@ -106,6 +110,11 @@ class WindowReactor(ABC):
         options: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
         return {name: torch.zeros(batch_size, self.window_size, STREAM_WIDTHS[name], **options) for name in streams}
 
+    @property
+    def generators(self) -> Sequence[Generator]:
+        """The sources of noise that `react` draws from, so that a window that failed can be tried again."""
+        return ()
+
     @abstractmethod
     def react(self, window: DueWindow) -> Tensor:
         """A window of reactions, `(batch, num_reactions, window, 25)` in [-1, 1]."""
@@ -165,6 +174,12 @@ class DenoisingReactor(WindowReactor):
                 f"This model was trained with every stream (condition_dropout 0) and needs {', '.join(missing)}."
             )
 
+    @property
+    def generators(self) -> Sequence[Generator]:
+        """The sources of noise: one for all speakers, one for each, or none if the global one is used."""
+        generator = self.sampler.settings.generator
+        return [generator] if isinstance(generator, Generator) else (generator or ())
+
     @torch.no_grad()
     def encode(self, speaker: Mapping[str, Tensor], past: Tensor | None = None) -> Tensor:
         """The condition's tokens for one window of the speaker (SBE, equation 4).
@@ -210,8 +225,9 @@ class DenoisingReactor(WindowReactor):
             replace(sampler.settings, generator=None),
             None if sampler.weight_shifts is None else sampler.weight_shifts.layout,
             generator is None,
-            # One generator for several speakers cannot be told apart by row: such a stream stays alone.
-            id(generator) if isinstance(generator, Generator) and batch_size > 1 else None,
+            # One generator for several speakers cannot be told apart by row, and a callback is for its own session
+            # only: such a stream stays alone.
+            id(self) if sampler.is_watched or (isinstance(generator, Generator) and batch_size > 1) else None,
         )
 
     def join(self, others: Sequence[WindowReactor], batch_sizes: Sequence[int]) -> DenoisingReactor:

@@ -1,4 +1,7 @@
-"""Oracles: reactions drawn from the truth of a synthetic world, which give the ceiling for every score."""
+"""Oracles: reactions drawn from the truth of a synthetic world: what it would have done itself.
+
+They are no ceiling of the scores: a mean of many draws lies nearer to whatever is compared with it than a draw does.
+"""
 
 from __future__ import annotations
 

@@ -18,15 +18,12 @@ The folder is read by the same loader as the real data. Its `world.json` holds t
 
 from __future__ import annotations
 
-import argparse
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm.auto import tqdm
 
 from ..behaviour import MEAN_FACE, STD_FACE, STREAMS
 from ..data.dyads import SPLITS
@@ -41,6 +38,7 @@ from ..data.react2024.layout import (
 )
 from ..faces.formats.react2024 import emotion_csv
 from ..files import folder_beside
+from ..progress import follow
 from .cast import (
     PERSONS,
     SITE,
@@ -108,13 +106,13 @@ def _write(folder: Path, world: World, num_proc: int) -> None:
     world.save(folder / WORLD_FILE)
     calibration()  # once, before processes split off
     write = partial(_write_recording, folder, world)
-    progress = partial(tqdm, total=len(world.recordings), desc="Writing the synthetic world", unit="clip")
+    title, total = "writing the synthetic world", len(world.recordings)
     if num_proc == 1:
-        for recording in progress(world.recordings):
+        for recording in follow(world.recordings, title, "clip"):
             write(recording)
         return
     with ProcessPoolExecutor(num_proc) as pool:
-        for _ in progress(pool.map(write, world.recordings, chunksize=16)):
+        for _ in follow(pool.map(write, world.recordings, chunksize=16), title, "clip", total):
             pass
 
 
@@ -141,23 +139,3 @@ def _write_recording(folder: Path, world: World, performance: Performance) -> No
     soundfile.write(files["audio"], rendered.sound, world.size.sample_rate, subtype=world.size.sound)
     files["emotion"].write_text(emotion_csv(rendered.emotion, decimals=4), encoding="utf-8")
     np.save(files["coefficients"], rendered.coefficients[:, None, :])
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write a world from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where to write")
-    parser.add_argument("--size", choices=sorted(SIZES), default="demo")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num_proc", type=int, default=os.cpu_count() or 1, help="processes that render")
-    parser.add_argument("--overwrite", action="store_true", help="replace what the folder holds")
-    options = parser.parse_args(arguments)
-    try:
-        write_synthetic_world(options.folder, options.size, options.seed, options.overwrite, options.num_proc)
-    except (OSError, ValueError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    print(f"A {options.size} world lies in {options.folder}.")
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..baselines.stage import Stage
 from ..baselines.system import System, get_system
-from ..cards import REPORT_NAME, read_report
+from ..cards import REPORT_NAME, UNKNOWN_LICENSE, read_report
 from .checkpoints import LATEST, checkpoints_of, settings_in, steps_in
 from .config import TrainingConfig
 from .provenance import check_finished, check_parts, check_resumable, is_model, settings_of_stage
@@ -30,6 +30,7 @@ class TrainingJob:
         overwrite_output_dir: forget what the stages trained before; their models stay until the new ones are saved.
         push_to_hub: upload what was trained.
         hub_model_id: to which repository.
+        hub_license: of the uploaded weights, as the Hub names it; they may be bound by the licence of the data.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class TrainingJob:
     overwrite_output_dir: bool = False
     push_to_hub: bool = False
     hub_model_id: str | None = None
+    hub_license: str = UNKNOWN_LICENSE
 
     @property
     def system(self) -> System:

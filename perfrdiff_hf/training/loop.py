@@ -16,9 +16,9 @@ from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from ..baselines.stage import Draws, Examples, Objective, Stage
+from ..progress import Progress
 from .checkpoints import CheckpointFolder, TrainingState, checkpoints_of
 from .config import RunConfig, StageConfig, TrainingConfig
 from .interruption import INTERRUPTED_EXIT_CODE, Agreement, Interruption, ignore_interruption
@@ -123,14 +123,8 @@ class StageRun:
         )
         averages, shown = Averages(), {}
         self.objective.train()
-        bar = tqdm(
-            total=self.total_steps,
-            initial=self.state.step,
-            desc=self.name,
-            unit="step",
-            mininterval=1.0,
-            disable=not self.accelerator.is_local_main_process,
-        )
+        silent = not self.accelerator.is_local_main_process
+        bar = Progress(self.name, self.total_steps, "step", done=self.state.step, silent=silent)
         with Interruption() as interruption, bar:
             batches, agreement = iter(self._loader()), Agreement(self.accelerator)
             started, clips = time.perf_counter(), 0
@@ -141,7 +135,7 @@ class StageRun:
                 if last or step % self.run_config.log_every == 0:
                     shown = averages.flush(self.accelerator)
                     rate = clips * self.accelerator.num_processes / (time.perf_counter() - started)
-                    bar.set_postfix({"loss": f"{shown['loss']:.4f}", "clips/s": f"{rate:.1f}"})
+                    bar.show({"loss": f"{shown['loss']:.4f}", "clips/s": f"{rate:.1f}"})
                     self.log.write(step, {**shown, "clips_per_second": rate, "learning_rate": self._rate(step - 1)})
                     _check_loss(shown["loss"], self.name, step)
                     started, clips = time.perf_counter(), 0

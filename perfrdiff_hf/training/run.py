@@ -111,7 +111,7 @@ def _finish(job: TrainingJob, corpus: Corpus) -> None:
         check_parts(system, set(system.stage_names), job.output)
         whole = save_pipeline(system, job.output, corpus, job.config) is not None
     if job.push_to_hub:
-        url = push_training(job.output, "pipeline" if whole else last.name, job.hub_model_id or "")
+        url = push_training(job.output, "pipeline" if whole else last.name, job.hub_model_id or "", job.hub_license)
         logger.info(f"uploaded to {url}.")
 
 

@@ -81,7 +81,7 @@ def test_markdown(report):
     rows = {line.split("|")[1].strip(): line for line in lines[2:7]}
     assert list(rows) == ["recorded reactions", "chance", "mime", "random walk", "near & dear"]
     assert all(line.count("|") == lines[0].count("|") for line in rows.values())
-    figure = report.figures["random walk"]["FRCorr MAFRG"].over_clips
+    figure = report.figures["random walk"]["FRCorr MAFRG"].over_listeners
     assert f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]" in rows["random walk"]
     text = "\n".join(lines)
     assert "| 0.0 % |" in rows["random walk"]

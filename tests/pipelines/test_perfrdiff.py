@@ -126,6 +126,51 @@ def test_previous_reaction_is_fed_back_in_paper_mode(make_pipeline, speaker, see
     assert not torch.allclose(a[:, :, 50:], b[:, :, 50:])
 
 
+def test_a_history_is_not_rounded_before_the_mean_face_is_removed(make_pipeline, histories):
+    """In half precision, a head pitch near its mean of 3.2 would lose what sets it apart from that mean."""
+    pipeline = make_pipeline()
+    pipeline.style_encoder.to(torch.bfloat16)
+    read = []
+    pipeline.style_encoder.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    pipeline.personalise(histories)
+    exact = torch.from_numpy(histories - np.asarray(pipeline.feature_extractor.mean_face, np.float32))
+    assert torch.equal(read[0], exact.to(torch.bfloat16))
+
+
+def test_speakers_of_a_batch_are_kept_apart_in_paper_mode(make_pipeline, speaker):
+    """Each reaction is a condition of its own there, and must be that of its own speaker."""
+    paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
+    paper.denoiser.double()
+    paper.emotion_vae.double()
+
+    def react(rows):
+        generators = [torch.Generator().manual_seed(row) for row in rows]
+        clips = {name: values[rows] for name, values in speaker.items()}
+        return paper(**clips, generator=generators, **FAST).reactions
+
+    together = react([0, 1])
+    for row in (0, 1):
+        torch.testing.assert_close(together[row : row + 1], react([row]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("overlap", [0, 10])
+def test_the_past_reaction_ends_where_the_window_begins(make_pipeline, speaker, seeded, monkeypatch, overlap):
+    paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
+    encode, pasts = paper.denoiser.encode_condition, []
+
+    def watched(conditions, *arguments, **options):
+        pasts.append(conditions["past_emotion"].unflatten(0, (2, 3)))
+        return encode(conditions, *arguments, **options)
+
+    monkeypatch.setattr(paper.denoiser, "encode_condition", watched)
+    reactions = paper(**speaker, generator=seeded(), overlap=overlap, **FAST).reactions
+    with_silence = torch.cat([torch.zeros_like(reactions[:, :, :50]), reactions], dim=2)
+    assert len(pasts) == 3
+    for number, past in enumerate(pasts):
+        begin = number * (50 - overlap)
+        assert torch.equal(past, with_silence[:, :, begin : begin + 50]), number
+
+
 def test_save_and_load_give_the_same_output(pipeline, speaker, histories, seeded, tmp_path):
     pipeline.save_pretrained(str(tmp_path))
     loaded = PerFRDiffPipeline.from_pretrained(str(tmp_path))
@@ -257,6 +302,90 @@ def test_callback_names_are_checked(pipeline, speaker):
 def test_bad_input(pipeline, speaker, change, error, message):
     with pytest.raises(error, match=message):
         pipeline(**{**FAST, **speaker, **change(speaker)})
+
+
+@pytest.mark.parametrize("kind", ["personal", "listener_latent"])
+def test_a_denoiser_that_would_never_get_its_condition_is_refused(make_pipeline, kind):
+    with pytest.raises(ValueError, match=f"conditions of .*{kind}.*nothing fills"):
+        make_pipeline(conditions=("audio", "coefficients", kind))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.005), (torch.float16, 0.001)])
+def test_the_mean_face_is_removed_before_rounding(make_pipeline, histories, monkeypatch, dtype, bound):
+    """A head's pitch lies about 3.2, far from zero: rounded first, a tenth of its spread is lost in bfloat16."""
+    pipeline = make_pipeline()
+    pipeline.to(dtype)
+    read = []
+    encode = pipeline.style_encoder.forward
+    monkeypatch.setattr(pipeline.style_encoder, "forward", lambda values: read.append(values) or encode(values))
+    shifts = pipeline.personalise(histories)
+    assert read[0].dtype == dtype
+    centred = histories[..., 52] - np.float32(pipeline.feature_extractor.mean_face[52])
+    error = read[0][..., 52].float().numpy() - centred
+    assert error.std() < bound * centred.std()
+    assert shifts["mapping"].up.dtype == dtype
+
+
+def test_fused_listeners_react_like_given_ones_and_are_not_saved(pipeline, speaker, histories, seeded, tmp_path):
+    options = {**FAST, "guidance_scale": 1.0}
+    alice = pipeline.personalise(histories[:1])
+    given = pipeline(**speaker, weight_shifts=alice, generator=seeded(), **options).reactions
+    generic = pipeline(**speaker, generator=seeded(), **options).reactions
+    pipeline.denoiser.fuse_weight_shifts(alice)
+    try:
+        fused = pipeline(**speaker, generator=seeded(), **options).reactions
+        assert torch.allclose(fused, given, atol=1e-5)
+        assert not torch.allclose(fused, generic, atol=1e-2)
+        for extra in ({"weight_shifts": alice}, {"listener_history": histories}):
+            with pytest.raises(ValueError, match="fused already"):
+                pipeline(**speaker, **extra, **options)
+        pipeline.save_pretrained(str(tmp_path))
+    finally:
+        pipeline.denoiser.unfuse_weight_shifts()
+    loaded = PerFRDiffPipeline.from_pretrained(str(tmp_path))
+    loaded.set_progress_bar_config(disable=True)
+    assert torch.equal(loaded(**speaker, generator=seeded(), **options).reactions, generic)
+
+
+def test_a_listener_knows_its_generator(make_pipeline, speaker, histories, tmp_path):
+    pipeline = make_pipeline()
+    pipeline.personalise(histories[:1]).save_pretrained(tmp_path)
+    listener = pipeline.load_listener(tmp_path)
+    retrained = make_pipeline()
+    with torch.no_grad():
+        for parameter in retrained.denoiser.parameters():
+            parameter += 1e-3
+    with pytest.raises(ValueError, match="another generator"):
+        retrained.load_listener(tmp_path)
+    for use in (retrained, lambda **options: retrained.stream(weight_shifts=options["weight_shifts"])):
+        with pytest.raises(ValueError, match="another generator"):
+            use(**speaker, weight_shifts=listener, **FAST)
+    retrained.denoiser = pipeline.denoiser.to(torch.bfloat16)
+    assert retrained.load_listener(tmp_path)["mapping"].up.dtype == torch.bfloat16
+    with pytest.raises(FileNotFoundError, match="No weight shifts"):
+        pipeline.load_listener(tmp_path / "nobody")
+
+
+def test_offloading_is_refused(pipeline):
+    for enable in ("enable_model_cpu_offload", "enable_sequential_cpu_offload", "enable_group_offload"):
+        with pytest.raises(NotImplementedError, match=r"weight_shift_generator.to\('cpu'\)"):
+            getattr(pipeline, enable)()
+    assert pipeline.model_cpu_offload_seq is None
+
+
+@pytest.mark.parametrize("as_tuple", [False, True])
+def test_a_generator_for_each_clip_also_gives_the_noise_of_the_steps(pipeline, speaker, as_tuple):
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    both = pipeline(**speaker, generator=tuple(generators) if as_tuple else generators, eta=1.0, **FAST).reactions
+    alone = pipeline(
+        **{name: values[1:] for name, values in speaker.items()},
+        generator=(torch.Generator().manual_seed(4),),
+        eta=1.0,
+        **FAST,
+    ).reactions
+    assert torch.allclose(both[1], alone[0], atol=1e-4)
+    with pytest.raises(TypeError, match=r"generator must be a torch.Generator.*int"):
+        pipeline(**speaker, generator=[3, 4], **FAST)
 
 
 def test_history_and_shifts_exclude_each_other(pipeline, speaker, histories):

@@ -124,6 +124,88 @@ def test_streams_with_another_scheduler_are_no_part_of_the_batch(make_pipeline, 
     assert batches == 2 * [2 * 2] * FAST["num_inference_steps"]
 
 
+def test_a_batch_that_fails_loses_nothing(pipeline, speaker, monkeypatch):
+    """Two batches: the first is made, the second fails, later everything comes as if nothing had happened."""
+
+    def open_streams():
+        # Different numbers of steps keep the streams apart.
+        streams = [
+            pipeline.stream(generator=generator(row), num_reactions=1, num_inference_steps=2 + row % 2)
+            for row in range(3)
+        ]
+        for row, stream in enumerate(streams):
+            stream.hear(**part(speaker, row % 2, 0, 60))
+        return streams
+
+    expected = [serve(streams) for streams in [open_streams()] for _ in range(2)]
+    for broken in ("react", "decode"):
+        streams = open_streams()
+        serve(streams)
+        with monkeypatch.context() as patch:
+            patch.setattr(streams[1].reactor, broken, fail)
+            with pytest.raises(MemoryError):
+                serve(streams)
+        again = serve(streams)
+        assert [(streams.index(stream), segment.start) for stream, segment in again] == [(0, 50), (2, 50), (1, 50)]
+        for (_, ours), (_, theirs) in zip(again, expected[1], strict=True):
+            assert torch.equal(ours.reactions, theirs.reactions)
+        assert serve(streams) == []
+
+
+def fail(*arguments, **options):
+    raise MemoryError
+
+
+def test_a_replaced_denoiser_has_a_batch_of_its_own(make_pipeline, speaker, monkeypatch):
+    pipeline = make_pipeline()
+    other = make_pipeline(fresh=True).denoiser
+    with torch.no_grad():
+        other.mapping.weight.mul_(2)
+    kept = pipeline.denoiser
+    streams, expected = [], []
+    for denoiser in (kept, other):
+        pipeline.register_modules(denoiser=denoiser)
+        stream, alone = (pipeline.stream(generator=generator(3), **FAST) for _ in range(2))
+        stream.hear(**part(speaker, 0, 0, 30))
+        streams.append(stream)
+        expected += alone.push(**part(speaker, 0, 0, 30))
+    assert not torch.equal(expected[0].reactions, expected[1].reactions)
+    for (_, ours), theirs in zip(serve(streams), expected, strict=True):
+        assert torch.equal(ours.reactions, theirs.reactions)
+
+
+def test_pairs_that_share_a_generator_are_served_apart(pipeline, speaker):
+    shared = generator(0)
+    streams = [pipeline.stream(batch_size=2, generator=shared, **FAST) for _ in range(2)]
+    for stream in streams:
+        stream.hear(emotion=speaker["speaker_emotion"][:, :30])
+    served = serve(streams)
+    assert [stream for stream, _ in served] == streams
+    again = generator(0)
+    for _, segment in served:
+        alone = pipeline.stream(batch_size=2, generator=again, **FAST)
+        (expected,) = alone.push(emotion=speaker["speaker_emotion"][:, :30])
+        assert torch.equal(segment.reactions, expected.reactions)
+
+
+def test_a_reset_while_a_window_is_generated_drops_it(pipeline, speaker, monkeypatch):
+    stream = pipeline.stream(generator=generator(0), **FAST)
+    stream.hear(**part(speaker, 0, 0, 60))
+    react = stream.reactor.react
+
+    def interrupted(window):
+        stream.reset()
+        stream.hear(**part(speaker, 1, 0, 30))
+        return react(window)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream.reactor, "react", interrupted)
+        assert serve([stream]) == []
+    ((_, segment),) = serve([stream])
+    assert segment.start == 0
+    assert serve([stream]) == []
+
+
 def test_a_stream_that_heard_much_is_served_window_by_window(pipeline, speaker):
     streams = [pipeline.stream(**FAST) for _ in range(2)]
     for row, (stream, frames) in enumerate(zip(streams, (110, 60))):

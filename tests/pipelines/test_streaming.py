@@ -51,6 +51,95 @@ def test_flush_completes_the_last_window(pipeline, speaker, seeded):
     assert stream.flush() == []
 
 
+@pytest.mark.parametrize("heard", [60, 90, 100, 101])
+@pytest.mark.parametrize("overlap", [0, 10])
+def test_flush_first_gives_what_is_due(pipeline, speaker, seeded, heard, overlap):
+    """A service hears and serves; when a caller hangs up, windows are due and the last one is not yet."""
+    options = {"batch_size": 2, "overlap": overlap, **FAST}
+    stream = pipeline.stream(generator=seeded(), **options)
+    stream.hear(**next(chunks(speaker, [heard])))
+    segments = stream.flush()
+    held = {
+        name: np.concatenate([v[:, :heard], v[:, heard - 1 : heard].repeat(60, 1)], 1) for name, v in speaker.items()
+    }
+    longer = pipeline.stream(generator=seeded(), **options).push(**{NAMES[name]: v for name, v in held.items()})
+    # One window more than what was due, unless the last frame that was heard completed one.
+    stride = 50 - overlap
+    assert [segment.start for segment in segments] == [segment.start for segment in longer][: -(-heard // stride) + 1]
+    assert all(torch.equal(a.reactions, b.reactions) for a, b in zip(segments, longer))
+    assert stream.frames_heard == heard
+    assert stream.flush() == []
+
+
+def test_flush_drops_sound_that_no_face_goes_with(pipeline, speaker, seeded):
+    stream = pipeline.stream(batch_size=2, generator=seeded(), sampling_rate=16000, **FAST)
+    stream.hear(samples=np.ones((2, 60 * 640 + 99), np.float32), emotion=speaker["speaker_emotion"][:, :40])
+    assert [segment.start for segment in stream.flush()] == [0, 50]
+    assert stream.frames_heard == 40
+
+
+def test_a_flushed_session_is_over_until_reset(pipeline, speaker, seeded):
+    stream = pipeline.stream(batch_size=2, generator=seeded(), **FAST)
+    (chunk,) = chunks(speaker, [60])
+    stream.push(**chunk)
+    stream.flush()
+    for take in (stream.push, stream.hear):
+        with pytest.raises(ValueError, match=r"ended by flush.*reset"):
+            take(**chunk)
+    stream.reset()
+    assert [segment.start for segment in stream.push(**chunk)] == [0, 50]
+
+
+def test_announced_streams_may_come_one_at_a_time(pipeline, speaker, seeded):
+    full = pipeline(**speaker, generator=seeded(), **FAST).reactions
+    stream = pipeline.stream(batch_size=2, generator=seeded(), streams=NAMES.values(), **FAST)
+    segments = []
+    for start, stop in ((0, 70), (70, 130)):
+        for name, values in speaker.items():
+            assert not segments or start  # nothing is generated before every stream was heard
+            segments += stream.push(**{NAMES[name]: values[:, start:stop]})
+    assert torch.equal(torch.cat([s.reactions for s in segments], 2)[:, :, :130], full)
+
+
+def test_sound_may_come_before_the_face(pipeline, speaker, seeded):
+    waveform = np.random.default_rng(2).uniform(-0.5, 0.5, (2, 38400)).astype(np.float32)
+    features = np.stack([mfcc_features(one, 16000, 60) for one in waveform])
+    face = speaker["speaker_emotion"][:, :60]
+    whole = pipeline.stream(batch_size=2, generator=seeded(), **FAST).push(audio=features, emotion=face)
+    options = {"sampling_rate": 16000, "streams": ("audio", "emotion")}
+    stream = pipeline.stream(batch_size=2, generator=seeded(), **options, **FAST)
+    assert stream.push(samples=waveform) == []
+    assert not stream.is_due
+    assert stream.frames_heard == 0
+    segments = stream.push(emotion=face)
+    assert all(torch.equal(a.reactions, b.reactions) for a, b in zip(segments, whole, strict=True))
+
+
+def test_streams_that_were_not_announced_are_refused(make_pipeline, pipeline, speaker):
+    stream = pipeline.stream(streams=("audio", "emotion"), **FAST)
+    with pytest.raises(ValueError, match=r"may hold \['audio', 'emotion'\].*coefficients"):
+        stream.push(coefficients=speaker["speaker_coefficients"][:1])
+    with pytest.raises(ValueError, match=r"streams must be some of.*picture"):
+        pipeline.stream(streams=("picture",))
+    with pytest.raises(ValueError, match="needs speaker_coefficients"):
+        make_pipeline(condition_dropout=0.0).stream(streams=("audio", "emotion"))
+
+
+def test_a_window_that_failed_is_generated_as_if_nothing_had_happened(pipeline, speaker, seeded, monkeypatch):
+    expected = pipeline.stream(batch_size=2, generator=seeded(), **FAST).push(**next(chunks(speaker, [60])))
+    stream = pipeline.stream(batch_size=2, generator=seeded(), **FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.denoiser, "forward", fail)
+        with pytest.raises(MemoryError):
+            stream.push(**next(chunks(speaker, [60])))
+    segments = list(stream.segments())
+    assert all(torch.equal(a.reactions, b.reactions) for a, b in zip(segments, expected, strict=True))
+
+
+def fail(*arguments, **options):
+    raise MemoryError
+
+
 def test_reset_begins_anew(pipeline, speaker, seeded):
     generator = seeded()
     stream = pipeline.stream(batch_size=2, generator=generator, **FAST)
@@ -208,5 +297,5 @@ def test_memory_stays_bounded_over_a_long_session(pipeline, seeded):
     for _ in range(300):
         stream.push(emotion=random.uniform(0, 1, (1, int(random.integers(1, 40)), 25)))
         assert stream._shown is None or stream._shown.shape[2] <= 50
-        assert all(values.shape[1] < 100 for values in stream._heard.values())
-        assert all(values.untyped_storage().nbytes() < 200 * 25 * 4 for values in stream._heard.values())
+        assert all(values.shape[1] < 100 for values in stream._hearing.streams.values())
+        assert all(values.untyped_storage().nbytes() < 200 * 25 * 4 for values in stream._hearing.streams.values())

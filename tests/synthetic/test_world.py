@@ -26,7 +26,6 @@ from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.metrics import frcorr
-from perfrdiff_hf.synthetic import world as synthetic
 from perfrdiff_hf.synthetic.cast import SIZES, SPLITS, World, plan_world
 from perfrdiff_hf.synthetic.oracles import sample_reactions
 from perfrdiff_hf.synthetic.people import (
@@ -166,17 +165,6 @@ def test_failure_keeps_the_old_world(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="No space"):
         write_synthetic_world(tmp_path / "world", TINY, overwrite=True)
     assert os.listdir(tmp_path) == ["world"] and os.listdir(tmp_path / "world") == ["precious"]
-
-
-def test_command_reports_errors_and_success(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        synthetic.main([str(folder)])
-    assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
-    monkeypatch.setitem(SIZES, "demo", TINY)
-    synthetic.main([str(tmp_path / "new"), "--seed", "3", "--num_proc", "1"])
-    assert digest(tmp_path / "new") == digest(folder)
 
 
 # People

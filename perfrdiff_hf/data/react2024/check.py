@@ -1,14 +1,12 @@
 """Check a folder in the REACT2024 layout: `perfrdiff check DATA_DIR`.
 
 Reads every file that the lists name, and the appropriateness matrices, and tells what is wrong in words that a person
-can act on. Exit code: 0 if all is well, 1 if there are problems, 2 if there is nothing to check.
+can act on.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -16,14 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ...behaviour import FRAME_RATE, STREAMS
+from ...progress import follow
 from ..dyads import SPLITS, Pairs, Recording, both_ways, check_streams, listeners
 from .appropriateness import load_appropriateness, read_matrix
 from .clips import duplicate, missing_files, read_clip
 from .layout import FULL_MATRIX, HISTORY_CLIP, STREAM_FOLDERS, cut_matrix_path, read_pairs, without_history
-from .problems import BrokenFileError, Problem, summary
+from .problems import BrokenFileError, Problem
 
 
 class Finding(NamedTuple):
@@ -104,9 +102,10 @@ def _examine_all(root: Path, split: str, pairs: Pairs, streams: tuple[str, ...],
     ordered = both_ways(pairs)
     examine = partial(_examine, root, split, streams)
     if num_proc <= 1:
-        return [examine(pair) for pair in tqdm(ordered, desc=split)]
+        return [examine(pair) for pair in follow(ordered, f"checking {split}", "clip")]
     with ProcessPoolExecutor(num_proc) as pool:
-        return list(tqdm(pool.map(examine, ordered, chunksize=16), desc=split, total=len(ordered)))
+        found = pool.map(examine, ordered, chunksize=16)
+        return list(follow(found, f"checking {split}", "clip", total=len(ordered)))
 
 
 def _examine(root: Path, split: str, streams: tuple[str, ...], pair: tuple[Recording, Recording]) -> Finding:
@@ -173,29 +172,3 @@ def _check_cut(path: Path, expected: np.ndarray) -> list[Problem]:
         return [Problem("matrix", os.fspath(path), str(error))]
     unequal = int((expected != (given == 1)).sum())
     return [Problem("matrix", os.fspath(path), f"{unequal} entries differ from the full matrix")] if unequal else []
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="perfrdiff check", description=__doc__)
-    parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
-    parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS, help="the streams it should have")
-    parser.add_argument("--frames", type=int, help="frames that every clip must have (REACT: 750)")
-    parser.add_argument("--num-proc", type=int, default=os.cpu_count() or 1, help="processes that read files")
-    parser.add_argument("--shown", type=int, default=10, help="how many problems of each kind to name")
-    options = parser.parse_args(arguments)
-    try:
-        report = check_folder(options.data_dir, tuple(options.streams), options.frames, options.num_proc)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"Cannot check: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(report.notes))
-    if report.problems:
-        print(summary(report.problems, options.data_dir, options.shown))
-        return 1
-    print(f"No problems in {options.data_dir}.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

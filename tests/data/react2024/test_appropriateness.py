@@ -9,7 +9,7 @@ import pytest
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
-from perfrdiff_hf.evaluation.similarity import main, precision_recall, similar_speakers, speaker_distances
+from perfrdiff_hf.evaluation.similarity import precision_recall, similar_speakers, speaker_distances, write_matrix
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
@@ -126,25 +126,23 @@ def test_sound_finds_clips_of_the_same_script(tmp_path):
     assert precision > 0.6 and recall > 0.6
 
 
-def test_command_writes_a_matrix_that_the_loader_finds(own_dyads, capsys, tmp_path):
-    arguments = [str(own_dyads), "--split", "val", "--threshold", "25", "--cache-dir", str(tmp_path)]
-    assert main([*arguments, "--write"]) == 1  # there is a matrix
+def test_a_matrix_is_written_where_the_loader_finds_it(own_dyads):
+    ours = np.eye(4, dtype=bool)
+    with pytest.raises(FileExistsError, match="has a matrix for val already"):
+        write_matrix(own_dyads, "val", ours)
     (own_dyads / "Approprirate_facial_reaction.npy").unlink()
-    assert main([*arguments, "--write"]) == 0
-    assert "Wrote" in capsys.readouterr().out
-    matrix = load_appropriateness(own_dyads, "val")
-    assert matrix.shape == (4, 4) and matrix.diagonal().all()
+    assert write_matrix(own_dyads, "val", ours).is_file()
+    np.testing.assert_array_equal(load_appropriateness(own_dyads, "val"), ours)
 
 
-def test_a_matrix_that_cannot_be_written_leaves_nothing(own_dyads, tmp_path, monkeypatch):
+def test_a_matrix_that_cannot_be_written_leaves_nothing(own_dyads, monkeypatch):
     def full(path, values):
         path.write_bytes(b"half")
         raise OSError("no space left on device")
 
     (own_dyads / "Approprirate_facial_reaction.npy").unlink()
     before = sorted(os.listdir(own_dyads))
-    arguments = [str(own_dyads), "--split", "val", "--threshold", "25", "--cache-dir", str(tmp_path / "cache")]
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError, match="no space"):
-        main([*arguments, "--write"])
+        write_matrix(own_dyads, "val", np.eye(4, dtype=bool))
     assert sorted(os.listdir(own_dyads)) == before

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from perfrdiff_hf.data.react2024.check import check_folder, main
+from perfrdiff_hf.cli import main
+from perfrdiff_hf.data.react2024.check import check_folder
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.data.react2024.problems import BrokenDataError
 
@@ -191,13 +192,14 @@ def test_two_people_may_share_one_sound(own_dyads, tmp_path):
 
 
 def test_command_tells_scripts_by_its_exit_code(dyads, own_dyads, tmp_path, capsys):
-    assert main([str(dyads), "--num-proc", "1"]) == 0
+    assert main(["check", str(dyads), "--num-proc", "1"]) == 0
     assert "6 pairs, 12 recordings, 12 of 120 frames" in capsys.readouterr().out
     (own_dyads / AUDIO).unlink()
-    assert main([str(own_dyads), "--num-proc", "1"]) == 1
+    assert main(["check", str(own_dyads), "--num-proc", "1"]) == 1
     said = capsys.readouterr().out
     assert "1 problem in" in said and "download these files again" in said and AUDIO in said
-    assert main([str(own_dyads), "--num-proc", "1", "--streams", "emotion", "coefficients"]) == 0
-    assert main([str(tmp_path / "nowhere")]) == 2
+    assert main(["check", str(own_dyads), "--num-proc", "1", "--streams", "emotion", "coefficients"]) == 0
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty")]) == 2
+    for folder, message in (("nowhere", "is not a folder"), ("empty", "nothing to check")):
+        assert main(["check", str(tmp_path / folder)]) == 1
+        assert message in capsys.readouterr().err

@@ -1,8 +1,7 @@
-"""examples/train.py as a user calls it: under python and torchrun, and with what it must refuse."""
+"""`perfrdiff train` as a user calls it: as a script, as a module, under torchrun, and with what it must refuse."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
@@ -52,15 +50,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY))
     return path
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -148,44 +137,51 @@ def test_two_processes_under_torchrun(world: Path, config: Path, tmp_path: Path)
     ],
 )
 def test_refused_within_seconds(
-    script: ModuleType, options: Callable, tmp_path: Path, changes: dict[str, str], message: str
+    options: Callable, refused: Callable, tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     words = options(**changes)
     if "push_to_hub" in changes:
         words = [word for word in options() if word] + ["--push_to_hub"]
     started = time.process_time()
-    with pytest.raises(SystemExit, match=message):
-        script.main(words)
+    refused("train", *words, match=message)
     assert time.process_time() - started < 10
     assert not list((tmp_path / "out").rglob("*.safetensors"))
 
 
-def test_output_that_cannot_be_written(script: ModuleType, options: Callable, tmp_path: Path) -> None:
+def test_output_that_cannot_be_written(options: Callable, refused: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit, match=r"output_dir: .* cannot be made"):
-        script.main(options(output_dir=tmp_path / "file" / "out"))
+    refused("train", *options(output_dir=tmp_path / "file" / "out"), match="output_dir: .* cannot be made")
 
 
-def test_data_that_fails_its_check(script: ModuleType, options: Callable, world: Path, tmp_path: Path) -> None:
+def test_data_that_fails_its_check(options: Callable, refused: Callable, world: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(world, broken)
     next((broken / "train").rglob("*.wav")).unlink()
-    with pytest.raises(SystemExit, match=r"(?s)missing.*\.wav"):
-        script.main(options(data_dir=broken))
+    refused("train", *options(data_dir=broken), match=r"(?s)missing.*\.wav")
 
 
 def test_earlier_checkpoints_are_not_overwritten_by_accident(
-    script: ModuleType, options: Callable, trained: Path, tmp_path: Path
+    options: Callable, refused: Callable, trained: Path, tmp_path: Path
 ) -> None:
     checkpoint = tmp_path / "out" / "checkpoints" / "style_encoder" / "step-00000003"
     checkpoint.mkdir(parents=True)
-    with pytest.raises(SystemExit, match=r'holds checkpoints .* resume_from_checkpoint "latest"'):
-        script.main(options())
+    refused("train", *options(), match=r"holds checkpoints .*resume_from_checkpoint")
     assert checkpoint.is_dir()
 
 
 @pytest.mark.parametrize("words", [["stray"], ["--seed"], ["--stage"]])
-def test_command_lines_that_make_no_sense(script: ModuleType, options: Callable, words: list[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        script.main(options() + words)
-    assert stopped.value.code == 2
+def test_command_lines_that_make_no_sense(options: Callable, misused: Callable, words: list[str]) -> None:
+    misused("train", *options(), *words)
+
+
+def test_names_may_be_written_with_hyphens(options: Callable, refused: Callable) -> None:
+    words = [word.replace("_", "-") if word.startswith("--") else word for word in options()]
+    refused("train", *words, "--stages.pssl.learning-rate", "fast", match=r"stages.pssl.learning_rate must be float")
+
+
+def test_the_module_starts_as_launchers_start_it(options: Callable, tmp_path: Path) -> None:
+    """`accelerate launch -m` runs the module as a program, and `accelerate launch examples/train.py` the script."""
+    for program in (["-m", "perfrdiff_hf.cli.train"], [SCRIPT]):
+        words = [sys.executable, *program, *options(data_dir="absent")]
+        done = subprocess.run(words, env=environment(), cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and "error: " in done.stderr and "absent" in done.stderr, done.stderr

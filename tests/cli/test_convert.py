@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from perfrdiff_hf.cli import main
 from perfrdiff_hf.conversion import folder as conversion_folder
 from perfrdiff_hf.conversion.folder import OfficialSettings, convert_checkpoint_folder
 from perfrdiff_hf.conversion.models import convert_gafrg, convert_pssl, convert_pwsg
@@ -56,15 +55,6 @@ def state(checkpoints: Path, part: str) -> dict:
     return torch.load(checkpoints / part / "checkpoint.pth", weights_only=True)["state_dict"]
 
 
-def run_example(monkeypatch, *arguments: object) -> None:
-    path = Path(__file__).parents[2] / "examples" / "convert_official.py"
-    spec = importlib.util.spec_from_file_location("convert_official", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-    example.main()
-
-
 def nothing_written(folder: Path) -> bool:
     """Nothing but the checkpoints lies in the folder."""
     return sorted(entry.name for entry in folder.iterdir()) == ["checkpoints"]
@@ -83,10 +73,10 @@ def react(pipeline: PerFRDiffPipeline, history):
     ).reactions
 
 
-def test_the_command_writes_a_folder_that_from_pretrained_loads(checkpoints, monkeypatch, capsys):
+def test_the_command_writes_a_folder_that_from_pretrained_loads(checkpoints, capsys):
     output = checkpoints.parent / "pipeline"
     options = ("--checkpoints", checkpoints, "--output", output, "--num-heads", 2, "--edited-layers", *EDITED_LAYERS)
-    run_example(monkeypatch, *options, "--low-rank", 3)
+    assert main(["convert", *map(str, options), "--low-rank", "3"]) == 0
     printed = capsys.readouterr().out
     assert "weight_shift_generator" in printed and "loses" in printed and "rewrite_weight" in printed
 
@@ -264,15 +254,15 @@ def test_a_failure_in_the_middle_of_writing_leaves_nothing(checkpoints, monkeypa
     assert nothing_written(checkpoints.parent)
 
 
-def test_an_output_that_holds_something_is_left_alone(checkpoints, monkeypatch):
+def test_an_output_that_holds_something_is_left_alone(checkpoints, refused):
     output = checkpoints.parent / "pipeline"
     output.mkdir()
     (output / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(SystemExit, match="there already"):
-        run_example(monkeypatch, "--checkpoints", checkpoints, "--output", output)
+    refused("convert", "--checkpoints", checkpoints, "--output", output, match="there already")
     assert [entry.name for entry in output.iterdir()] == ["notes.txt"]
 
 
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="Not converted: There is no folder"):
-        run_example(monkeypatch, "--checkpoints", tmp_path / "nowhere", "--output", tmp_path / "out")
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, refused):
+    options = ("--checkpoints", tmp_path / "nowhere", "--output", tmp_path / "out")
+    refused("convert", *options, match="There is no folder")
+    refused("convert", *options, "--shift_mode", "twist", match="nowhere|twist")

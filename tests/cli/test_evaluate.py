@@ -1,35 +1,27 @@
-"""`examples/evaluate.py` from folders to tables: predictions of any system, and a model's own."""
+"""`perfrdiff evaluate` from folders to tables: predictions of any system, and a model's own."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import shutil
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import EMOTION_NAMES
+from perfrdiff_hf.cli import main
+from perfrdiff_hf.evaluation import load_task
+from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.metrics import frcorr, frdist
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
 SMALL = WorldSize(dyads=(1, 1, 1), clips=2, scripts=(1, 1, 1), sample_rate=8000, sound="ULAW")
-
-
-@pytest.fixture(scope="module")
-def program() -> ModuleType:
-    path = Path(__file__).parents[2] / "examples" / "evaluate.py"
-    spec = importlib.util.spec_from_file_location("evaluate_example", path)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +41,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def write_predictions(program: ModuleType, world: Path, tmp_path: Path) -> Callable[[str], tuple[Path, np.ndarray]]:
+def write_predictions(world: Path, tmp_path: Path) -> Callable[[str], tuple[Path, np.ndarray]]:
     """Two reactions to every test clip, in files of one kind; returns the folder and `(clips, 2, frames, 25)`."""
 
     def write(ending: str) -> tuple[Path, np.ndarray]:
-        task = program.load_task(str(world), "test", "mafrg")
+        task = load_task(str(world), "test", "mafrg")
         rng = np.random.default_rng(0)
         noise = rng.random((len(task.paths), 2, 1, 25), dtype=np.float32)
         predictions = np.round(0.5 * task.reactions[:, None] + 0.5 * noise, 3)
@@ -74,17 +66,18 @@ def write_predictions(program: ModuleType, world: Path, tmp_path: Path) -> Calla
     return write
 
 
-def test_every_kind_of_file_gives_the_same_table(program, world, write_predictions, tmp_path, capsys):
+def test_every_kind_of_file_gives_the_same_table(world, write_predictions, tmp_path, capsys):
     folders = {ending: write_predictions(ending) for ending in ("npz", "npy", "csv")}
     predictions = folders["npz"][1]
     arguments = [f"{ending} files={folder}" for ending, (folder, _) in folders.items()]
     out = tmp_path / "out"
-    program.main(["--data_dir", str(world), "--predictions", *arguments, "--output", str(out), "--batch_size", "4"])
+    words = ["--data_dir", str(world), "--predictions", *arguments, "--output", str(out), "--batch-size", "4"]
+    assert main(["evaluate", *words]) == 0
     for name in ("mafrg", "pmafrg"):
         for ending in (".json", ".md", ".tex", ".png", "_clips.npz"):
             assert (out / f"{name}{ending}").stat().st_size > 100
     found = json.loads((out / "mafrg.json").read_text())
-    task = program.load_task(str(world), "test", "mafrg")
+    task = load_task(str(world), "test", "mafrg")
     assert found["clips"] == len(task.paths) == 4
     for ending in folders:
         metrics = found["systems"][f"{ending} files"]["metrics"]
@@ -98,7 +91,7 @@ def test_every_kind_of_file_gives_the_same_table(program, world, write_predictio
     assert "| npy files |" in capsys.readouterr().out
 
 
-def test_features_of_rendered_frames(program, world, write_predictions, tmp_path):
+def test_features_of_rendered_frames(world, write_predictions, tmp_path):
     folder, _ = write_predictions("npy")
     rng = np.random.default_rng(1)
     real = rng.normal(size=(50, 8))
@@ -106,54 +99,60 @@ def test_features_of_rendered_frames(program, world, write_predictions, tmp_path
     np.save(tmp_path / "generated.npy", real + 1.0)
     arguments = ["--data_dir", str(world), "--predictions", f"mine={folder}", "--output", str(tmp_path / "out")]
     arguments += ["--task", "pmafrg", "--no_references", "--real_frames", str(tmp_path / "real.npy")]
-    program.main([*arguments, "--generated_frames", f"mine={tmp_path / 'generated.npy'}"])
+    assert main(["evaluate", *arguments, "--generated_frames", f"mine={tmp_path / 'generated.npy'}"]) == 0
     found = json.loads((tmp_path / "out" / "pmafrg.json").read_text())
     assert found["systems"]["mine"]["overall"]["FRRea"] == pytest.approx(8.0)
     assert list(found["systems"]) == ["mine"]
 
 
-def test_what_is_wrong_is_said(program, world, write_predictions, tmp_path):
+def test_what_is_wrong_is_said(world, write_predictions, tmp_path, refused, misused):
     folder, _ = write_predictions("npy")
-    start = ["--data_dir", str(world), "--output", str(tmp_path / "out"), "--no_references", "--predictions"]
-    with pytest.raises(SystemExit, match="takes NAME=PATH; given: nameless"):
-        program.main([*start, "nameless"])
-    with pytest.raises(SystemExit, match=r"There is no folder of predictions at .*elsewhere"):
-        program.main([*start, f"mine={tmp_path / 'elsewhere'}"])
+    start = ["evaluate", "--data_dir", world, "--output", tmp_path / "out", "--no_references", "--predictions"]
+    misused(*start, "nameless", match="takes NAME=PATH; given: nameless")
+    misused(*start[:-1], match="give --predictions NAME=FOLDER, or --model")
+    refused(*start, f"mine={tmp_path / 'elsewhere'}", match=r"There is no folder of predictions at .*elsewhere")
     files = sorted(folder.rglob("*.npy"))
     np.save(files[0], np.zeros((2, 750, 24)))
-    with pytest.raises(SystemExit, match=r"must hold reactions of shape .*750 frames, 25\); it holds \(2, 750, 24\)"):
-        program.main([*start, f"mine={folder}"])
+    shapes = r"must hold reactions of shape .*750 frames, 25\); it holds \(2, 750, 24\)"
+    refused(*start, f"mine={folder}", match=shapes)
     files[0].write_bytes(files[1].read_bytes()[:1000])
-    with pytest.raises(SystemExit, match=f"{files[0].name} is not a complete file of reactions"):
-        program.main([*start, f"mine={folder}"])
+    refused(*start, f"mine={folder}", match=f"{files[0].name} is not a complete file of reactions")
     files[0].with_suffix(".csv").write_text("AU1,AU2\n0,1\n")
     files[0].unlink()
-    with pytest.raises(SystemExit, match=r"columns AU4, AU6, .*are missing"):
-        program.main([*start, f"mine={folder}"])
+    refused(*start, f"mine={folder}", match=r"columns AU4, AU6, .*are missing")
     files[0].with_suffix(".csv").unlink()
-    with pytest.raises(SystemExit, match="has no predictions for 1 of 4 clips; the first would be"):
-        program.main([*start, f"mine={folder}"])
+    refused(*start, f"mine={folder}", match="has no predictions for 1 of 4 clips; the first would be")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_run_and_interrupted_runs_go_on(program, world, tiny_model, tmp_path):
+@pytest.fixture
+def words(world: Path, tiny_model: Path, tmp_path: Path) -> list[str]:
+    """A command line that lets the tiny model react to the clips of the personal task."""
+    return [
+        "evaluate", "--data_dir", str(world), "--model", str(tiny_model), "--output", str(tmp_path / "out"),
+        "--task", "pmafrg", "--num_reactions", "2", "--num_inference_steps", "1", "--no_references",
+        "--batch_size", "4", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def test_a_model_is_run_and_interrupted_runs_go_on(words, tmp_path):
     out = tmp_path / "out"
-    arguments = ["--data_dir", str(world), "--model", str(tiny_model), "--output", str(out), "--task", "pmafrg"]
-    arguments += ["--num_reactions", "2", "--num_inference_steps", "1", "--no_references", "--batch_size", "4"]
-    program.main(arguments)
+    assert main(words) == 0
     files = sorted((out / "predictions").rglob("*.npz"))
-    assert len(files) == 2 * 4
+    # Only the clips that are scored are reacted to: clip 1, which is the history, is not among them.
+    assert [file.stem for file in files] == ["2"] * 4
     first = {file: np.load(file)["reactions"] for file in files}
-    generic, personalised = (first[file] for file in (files[0], files[4]))
+    generic, personalised = (first[file] for file in (files[0], files[2]))
     assert generic.shape == (2, 750, 25)
     assert not np.array_equal(generic, personalised)
     report = json.loads((out / "pmafrg.json").read_text())
     assert set(report["systems"]) == {"generic", "personalised"}
+    assert "generic - personalised" in report["paired"]
     # Without two files, only these two are generated again, to the same values.
     kept = {file: file.stat().st_mtime_ns for file in files[1:-1]}
     files[0].unlink()
     files[-1].unlink()
-    program.main(arguments)
+    assert main(words) == 0
     assert {file: file.stat().st_mtime_ns for file in files[1:-1]} == kept
     for file in (files[0], files[-1]):
         np.testing.assert_allclose(np.load(file)["reactions"], first[file], atol=1e-5)
@@ -163,15 +162,49 @@ def test_a_model_is_run_and_interrupted_runs_go_on(program, world, tiny_model, t
         assert found == pytest.approx(before, rel=1e-5)
 
 
-def test_history_is_another_clip(program, world):
-    from perfrdiff_hf.data.arrays import ClipArrays
-    from perfrdiff_hf.data.react2024.dataset import load_react2024
+def test_predictions_of_another_model_or_made_otherwise_are_not_taken_for_this_ones(
+    words, tmp_path, make_pipeline, refused
+):
+    assert main(words) == 0
+    files = sorted((tmp_path / "out" / "predictions").rglob("*.npz"))
+    before = {file: np.load(file)["reactions"] for file in files}
+    other = make_pipeline(shift_type="full")
+    with torch.no_grad():
+        other.denoiser.mapping.weight += 0.1
+    other.save_pretrained(tmp_path / "other")
+    another_model = [str(tmp_path / "other") if word == words[4] else word for word in words]
+    refused(*another_model, match=r"were made in another way \(model \w+, now \w+\).*overwrite")
+    refused(*words, "--guidance_scale", "2", match=r"guidance_scale 7.5, now 2.0")
+    refused(*words, "--seed", "5", match=r"seed 0, now 5")
+    assert all(np.array_equal(np.load(file)["reactions"], before[file]) for file in files)
 
-    arrays = ClipArrays.from_dataset(load_react2024(str(world), "test"))
-    for row in range(len(arrays)):
-        history = program.history_row(arrays, row)
-        assert arrays.listener_ids[history] == arrays.listener_ids[row]
-        assert arrays.clips[history] == ("2" if arrays.clips[row] == "1" else "1")
+    # A copy of the same model elsewhere is the same model.
+    shutil.copytree(words[4], tmp_path / "copy")
+    assert main([str(tmp_path / "copy") if word == words[4] else word for word in words]) == 0
+    assert main([*another_model, "--overwrite"]) == 0
+    assert len(files) == 4
+    assert not any(np.array_equal(np.load(file)["reactions"], before[file]) for file in files)
+
+    # Files of an unknown origin are not taken for anybody's.
+    settings = tmp_path / "out" / "predictions" / "generic" / "settings.json"
+    assert json.loads(settings.read_text())["num_reactions"] == 2
+    settings.unlink()
+    refused(*another_model, match="there is no settings.json")
+
+
+def test_controls_beside_a_personal_model(words, tmp_path, refused):
+    assert main([*words, "--controls", "another_history", "one_shift"]) == 0
+    report = json.loads((tmp_path / "out" / "pmafrg.json").read_text())
+    names = ["personalised", "personalised, another's history", "personalised, one shift for all", "generic"]
+    assert list(report["systems"]) == names
+    assert list(report["paired"]) == [f"{name} - personalised" for name in names[1:]]
+    reactions = [
+        np.load(next((tmp_path / "out" / "predictions" / folder_name(name)).rglob("*.npz")))["reactions"]
+        for name in names
+    ]
+    for one, other in combinations(reactions, 2):
+        assert not np.array_equal(one, other)
+    refused(*words, "--controls", "chance", match="controls must be among another_history, one_shift; given: chance")
 
 
 @pytest.fixture(scope="module")

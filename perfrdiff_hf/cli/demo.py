@@ -1,0 +1,227 @@
+"""The whole method on a small made-up world, in a few minutes on two cores, without any download.
+
+    perfrdiff demo --output demo_output
+
+writes the synthetic world, trains the four parts at a small size, personalises the generator for listeners that it has
+never seen, generates ten reactions to each of their test clips, scores them beside chance, mime, the world's own
+reactions and two controls, and draws them. Steps that an earlier run has finished are not repeated.
+
+The controls: the same model with another listener's history, and a generic generator that was trained for as many
+steps as the generic and the personal stage together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import load_pipeline
+
+
+if TYPE_CHECKING:
+    from ..data.arrays import ClipArrays
+    from ..evaluation import ReactionReport, Task
+    from ..rendering.people import Scene
+
+
+NUM_REACTIONS = 10
+# The small models need neither fifty steps nor strong guidance; the official values are the pipeline's defaults.
+SAMPLING: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 1.75}
+CLIPS_AT_ONCE = 8
+VIDEO_SECONDS = 16
+LONGER = "generic, trained as long as both stages together"
+SHOWN = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist PMAFRG", "FRDiv")
+PLACES = {
+    "world": "the synthetic world, in the REACT2024 layout",
+    "model": "the trained pipeline: PerFRDiffPipeline.from_pretrained loads it",
+    "predictions": "all generated reactions, and what made them",
+    "evaluation.md": "all metrics; evaluation.json has every figure",
+    "reactions.png": "a picture of some reactions",
+    "reactions.mp4": "and a video",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to, and from which seed."""
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write to")
+    parser.add_argument("--seed", type=int, default=0, help="of the world, of training and of the noise")
+
+
+def run(options: argparse.Namespace) -> None:
+    """The steps one after the other."""
+    from ..data.corpus import Corpus
+    from ..evaluation import load_task
+
+    output, began = options.output, time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    world, cache = output / "world", output / "cache"
+    with step("Writing the synthetic world"):
+        write_world(world, options.seed)
+    with step("Training the four parts, and the generic generator once more for longer"):
+        train(output, options.seed)
+    with step("Reacting to the test clips"):
+        arrays = Corpus(world, cache).split("test").arrays
+        task = load_task(world, "test", "pmafrg", cache)
+        folders = react(output, arrays, task, options.seed)
+    with step("Scoring the reactions"):
+        report = score(world, task, folders)
+        report.save(output)
+    with step("Drawing some of them"):
+        draw(output, arrays, task, options.seed)
+    print(f"\n{report.to_short_markdown(SHOWN)}\n")
+    for name, what in PLACES.items():
+        print(f"{output / name}  {what}")
+    print(f"Done in {time.perf_counter() - began:.0f} s.")
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    print(f"\n== {title}", flush=True)
+    began = time.perf_counter()
+    yield
+    print(f"   {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def write_world(folder: Path, seed: int) -> None:
+    """The world, unless it is there already.
+
+    Raises:
+        FileExistsError: if the folder holds the world of another seed.
+    """
+    from ..synthetic.world import load_world, write_synthetic_world
+
+    if not folder.exists():
+        write_synthetic_world(folder, size="demo", seed=seed)
+    elif (found := load_world(folder).seed) != seed:
+        raise FileExistsError(f"{folder} holds the world of seed {found}; take another output folder for seed {seed}.")
+
+
+def train(output: Path, seed: int) -> None:
+    """Train all stages, put the pipeline into `output/model`, and train the longer control beside it."""
+    from ..training.config import load_config
+    from ..training.run import TrainingJob, run_training
+
+    def job(stage: str, folder: Path, changes: dict[str, str]) -> TrainingJob:
+        return TrainingJob(
+            stage=stage,
+            config=load_config("demo", {"seed": str(seed), **changes}),
+            data_dir=str(output / "world"),
+            output_dir=str(folder),
+            cache_dir=str(output / "cache"),
+            resume_from_checkpoint="latest",
+        )
+
+    run_training(job("all", output / "training", {}))
+    copy_folder(output / "training" / "model", output / "model")
+    stages = load_config("demo").stages
+    steps = sum(stages[stage].max_steps or 0 for stage in ("denoiser", "weight_shift_generator"))
+    longer = output / "training_longer"
+    copy_folder(output / "training" / "emotion_vae", longer / "emotion_vae")
+    run_training(job("denoiser", longer, {"stages.denoiser.max_steps": str(steps)}))
+
+
+def copy_folder(source: Path, place: Path) -> None:
+    """A folder once more, whole or not at all."""
+    from ..files import folder_beside
+
+    with folder_beside(place) as beside:
+        shutil.copytree(source, beside, dirs_exist_ok=True)
+
+
+def react(output: Path, arrays: ClipArrays, task: Task, seed: int) -> dict[str, Path]:
+    """Ten reactions to each clip of the task: personalised, generic, and as the controls do."""
+    from ..evaluation.controls import Manner, manners_of
+    from ..evaluation.reacting import predict
+    from ..evaluation.task import rows_of
+    from ..models.gafrg import GAFRGTransformer1DModel
+
+    pipeline = load_pipeline(str(output / "model"), "cpu")
+    rows, settings = rows_of(task, arrays), {"num_reactions": NUM_REACTIONS, **SAMPLING}
+
+    def predictions(manners: list[Manner]) -> dict[str, Path]:
+        # What an earlier run of the demo left is made anew if anything has changed since.
+        return predict(
+            pipeline, arrays, rows, manners, output / "predictions", settings, seed, CLIPS_AT_ONCE, overwrite=True
+        )
+
+    folders = predictions(manners_of(pipeline, arrays, ["another_history"]))
+    longer = GAFRGTransformer1DModel.from_pretrained(str(output / "training_longer"), subfolder="denoiser")
+    pipeline.register_modules(denoiser=longer)
+    return folders | predictions([Manner(LONGER)])
+
+
+def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
+    """The metrics of all systems, of the reference rows, and of the world's own reactions."""
+    from ..baselines import reference_rows
+    from ..evaluation import compare
+    from ..evaluation.predictions import prediction_rows
+    from ..synthetic.oracles import oracle_reactions
+    from ..synthetic.world import load_world
+
+    rows = reference_rows(task.reactions, task.speaker, num_reactions=NUM_REACTIONS)
+    references = {name: rows[name] for name in ("recorded reactions", "chance", "mime")}
+    truth = load_world(world)
+    drawn = partial(oracle_reactions, truth, "test", personal=True, num_reactions=NUM_REACTIONS)
+    own: dict[str, Any] = {
+        "the world's own, of anybody": drawn(knowledge="generic"),
+        "the world's own, of the listener": drawn(knowledge="personal"),
+    }
+    systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
+    return compare(
+        {**references, **systems, **own},
+        task.reactions,
+        task.speaker,
+        task.matrices,
+        task.listeners,
+        progress=True,
+    )
+
+
+def draw(output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
+    """A picture and a video of reactions to the first clip."""
+    from ..evaluation.task import rows_of
+    from ..progress import Progress
+    from ..rendering.strips import draw_strips, save_figure
+    from ..rendering.video import write_video
+
+    scene = scene_of(output, arrays, rows_of(task, arrays)[0], seed)
+    save_figure(draw_strips(scene), output / "reactions.png")
+    with Progress("video", scene.num_frames, "frame") as bar:
+        write_video(scene, output / "reactions.mp4", progress=lambda done, total: bar.update())
+
+
+def scene_of(output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
+    """One speaker, three reactions of the listener who met them, and how that listener really reacted.
+
+    The table is made with windows as the paper samples them; what people look at has windows that join.
+    """
+    from ..behaviour import FRAME_RATE, Behaviour
+    from ..data.audio import read_audio
+    from ..data.react2024.layout import listeners, read_pairs, stream_path
+    from ..evaluation.controls import own_history
+    from ..evaluation.reacting import react_to_clips, speaker_of
+    from ..rendering.people import SPEAKER, Person, Scene
+
+    frames = VIDEO_SECONDS * FRAME_RATE
+    pipeline = load_pipeline(str(output / "model"), "cpu")
+    generated = react_to_clips(
+        pipeline, arrays, [row], own_history(arrays), seed, num_reactions=3, overlap=5, **SAMPLING
+    )
+    reactions = [Person(f"Reaction {k + 1}", generated.behaviour(reaction=k)[:frames]) for k in range(3)]
+    recorded = Behaviour(emotion=arrays.emotion(row), coefficients=arrays.coefficients(row))[:frames]
+    speaker = int(arrays.partner[row])
+    world = output / "world"
+    recording = listeners(read_pairs(world, "test"))[speaker]
+    waveform, rate = read_audio(stream_path(world, "test", recording, "audio"))
+    return Scene(
+        reactions=[*reactions, Person("Recorded", recorded)],
+        speaker=Person("Speaker", speaker_of(arrays, row)[:frames], SPEAKER),
+        sound=(waveform[: VIDEO_SECONDS * rate], rate),
+    )

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from ..pipelines.perfrdiff import PerFRDiffPipeline
+
+
+def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
+    """How a model reacts."""
+    group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
+    group.add_argument("--num_inference_steps", type=int, default=50, help="denoising steps (default 50, the paper's)")
+    group.add_argument("--guidance_scale", type=float, default=7.5, help="guidance (default 7.5, the paper's)")
+    group.add_argument("--overlap", type=int, default=0, help="frames that windows share (default 0, the paper's)")
+    group.add_argument("--seed", type=int, default=0, help="of the noise")
+    group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
+
+
+def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_sampling_options` as arguments of a call."""
+    names = ("num_reactions", "num_inference_steps", "guidance_scale", "overlap")
+    return {name: getattr(options, name) for name in names}
+
+
+def add_split_option(group: argparse._ActionsContainer, default: str) -> None:
+    """Which split is meant."""
+    group.add_argument("--split", default=default, help=f"train, val or test (default {default})")
+
+
+def add_cache_option(group: argparse._ActionsContainer) -> None:
+    """Where features are kept."""
+    group.add_argument("--cache_dir", help="where computed features are kept (default: the cache of datasets)")
+
+
+def load_pipeline(model: str, device: str) -> PerFRDiffPipeline:
+    """The pipeline in a folder, or from the Hub if no such folder exists and the name could be a repository's.
+
+    Args:
+        model: folder or name on the Hub.
+        device: as torch calls it, or "auto".
+
+    Raises:
+        FileNotFoundError: if the folder holds no pipeline.
+        ValueError: if there is no such device.
+    """
+    import torch
+
+    from ..pipelines.perfrdiff import PerFRDiffPipeline
+    from ..progress import quieten_pipelines
+
+    could_be_hub = not Path(model).exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
+    if not could_be_hub and not (Path(model) / "model_index.json").is_file():
+        raise FileNotFoundError(f"There is no saved pipeline at {model}: it has no model_index.json.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {device}: {error}") from error
+    quieten_pipelines()
+    pipeline = PerFRDiffPipeline.from_pretrained(model).to(place)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -1,0 +1,108 @@
+"""The command itself: what it lists, how long that takes, and one spelling of errors and options."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from perfrdiff_hf.cli import COMMANDS, main, underscored
+
+
+PACKAGE = Path(importlib.import_module("perfrdiff_hf.cli").__file__).parent
+
+
+def test_every_command_is_a_file_with_help(capsys: pytest.CaptureFixture) -> None:
+    helpers = {"__init__", "__main__", "options"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} - helpers == set(COMMANDS)
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: perfrdiff {name}")
+
+
+def test_the_overview_comes_at_once_and_without_torch() -> None:
+    code = "import sys; from perfrdiff_hf.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    seconds = time.perf_counter() - began
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+    assert seconds < 2  # half a second on a free machine
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_does_not_wait_for_the_libraries(name: str) -> None:
+    code = f"""
+import sys
+from perfrdiff_hf.cli import main
+try:
+    main(["{name}", "--help"])
+except SystemExit:
+    assert not {{"torch", "datasets", "diffusers"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_commands_and_none(capsys: pytest.CaptureFixture) -> None:
+    assert main(["evalate"]) == 2
+    assert "error: there is no command evalate. Did you mean evaluate?" in capsys.readouterr().err
+    assert main([]) == 2
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("perfrdiff_hf 0.")
+
+
+def test_unknown_options_are_usage_errors(misused) -> None:
+    misused("check", "somewhere", "--num_porc", "2", match="unrecognized arguments: --num_porc 2")
+    # Not taken for --num_proc.
+    misused("check", "somewhere", "--num", "2", match="unrecognized arguments: --num")
+    misused("similarity", "somewhere", "--write", match="--write needs a --threshold")
+
+
+def test_one_spelling_of_options() -> None:
+    assert underscored(["--num-proc", "2", "--data-dir=a-b", "-x", "c-d", "--stages.emotion-vae.max-steps=3"]) == [
+        "--num_proc", "2", "--data_dir=a-b", "-x", "c-d", "--stages.emotion_vae.max_steps=3",
+    ]  # fmt: skip
+
+
+def test_a_world_is_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture, refused, monkeypatch) -> None:
+    from perfrdiff_hf.synthetic import world
+    from perfrdiff_hf.synthetic.cast import WorldSize
+
+    size = WorldSize(dyads=(1, 1, 1), clips=2, scripts=(1, 1, 1), sample_rate=8000, sound="ULAW")
+    monkeypatch.setitem(world.SIZES, "demo", size)
+    folder = str(tmp_path / "world")
+    assert main(["world", folder, "--num-proc", "1"]) == 0
+    assert f"A demo world lies in {folder}." in capsys.readouterr().out
+    assert main(["check", folder, "--num-proc", "1"]) == 0
+    assert "No problems" in capsys.readouterr().out
+    refused("world", folder, match="not empty")
+    refused("world", tmp_path / "other", "--size", "huge", match="size must be one of")
+    next(Path(folder).rglob("*.wav")).unlink()
+    assert main(["check", folder, "--num-proc", "1"]) == 1
+    assert "missing" in capsys.readouterr().out
+    refused("check", tmp_path / "nowhere", match="is not a folder")
+
+
+def test_similarity_is_measured_and_written(own_world: Path, capsys: pytest.CaptureFixture, refused) -> None:
+    words = ["similarity", str(own_world), "--split", "test", "--cache_dir", str(own_world / "cache")]
+    assert main(words) == 0
+    assert "precision  recall" in capsys.readouterr().out
+    refused(*words, "--threshold", "8", "--write", match="has a matrix for test already")
+    (own_world / "Approprirate_facial_reaction.npy").unlink()
+    assert main([*words, "--threshold", "8", "--write"]) == 0
+    assert (own_world / "neighbour_emotion_test.npy").is_file()
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> Path:
+    from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+
+    size = WorldSize(dyads=(1, 1, 1), clips=2, scripts=(1, 1, 1), sample_rate=8000, sound="ULAW")
+    return write_synthetic_world(tmp_path / "own", size, seed=0)

@@ -1,0 +1,76 @@
+"""`perfrdiff demo` at a tiny size: every step, twice, and what its table holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from perfrdiff_hf.cli import demo, main
+from perfrdiff_hf.synthetic import world
+from perfrdiff_hf.synthetic.cast import WorldSize
+from perfrdiff_hf.training import config
+from perfrdiff_hf.training.config import STAGES
+
+
+TINY = {
+    "models": {
+        "emotion_vae": {"hidden_size": 16, "latent_size": 8, "decoder_sizes": [16]},
+        "style_encoder": {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "style_size": 8},
+        "denoiser": {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "feed_forward_size": 16},
+        "weight_shift_generator": {"hidden_size": 16, "shift_type": "low_rank", "rank": 2, "edited": {"layers": [0]}},
+    },
+    "data": {"num_reactions": 1, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2},
+    "stages": {name: {"max_steps": steps, "batch_size": 2} for name, steps in zip(STAGES, (2, 2, 3, 4))},
+    "run": {"checkpoint_every": 0, "validation_examples": 2, "report_to": None},
+}  # fmt: skip
+
+
+@pytest.fixture
+def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.yaml").write_text(yaml.safe_dump(TINY))
+    monkeypatch.setattr(config, "configs_folder", lambda: tmp_path / "configs")
+    size = WorldSize(dyads=(2, 1, 2), clips=2, scripts=(2, 1, 2), sample_rate=8000, sound="ULAW")
+    monkeypatch.setitem(world.SIZES, "demo", size)
+    monkeypatch.setattr(demo, "NUM_REACTIONS", 2)
+    monkeypatch.setattr(demo, "SAMPLING", {"num_inference_steps": 1, "guidance_scale": 1.75})
+    monkeypatch.setattr(demo, "VIDEO_SECONDS", 2)
+
+
+@pytest.mark.usefixtures("_small")
+def test_the_demo_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureFixture, refused) -> None:
+    output = tmp_path / "out"
+    assert main(["demo", "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    for place in demo.PLACES:
+        assert (output / place).exists() and str(output / place) in said
+    report = json.loads((output / "evaluation.json").read_text())
+    systems = [
+        "personalised", "personalised, another's history", "generic", demo.LONGER,
+        "the world's own, of anybody", "the world's own, of the listener",
+    ]  # fmt: skip
+    assert list(report["systems"]) == ["recorded reactions", "chance", "mime", *systems]
+    assert list(report["paired"]) == [f"{name} - personalised" for name in systems[1:]]
+    assert f"| {demo.LONGER} - personalised | FRCorr PMAFRG" in said and "4 listeners" in said
+    # The longer control has the steps of both stages, and its generator is another one.
+    reports = [
+        json.loads((output / run / "denoiser" / "training.json").read_text())
+        for run in ("training", "training_longer")
+    ]
+    assert [found["steps"] for found in reports] == [3, 7]
+    kept = {file: file.stat().st_mtime_ns for file in (output / "predictions").rglob("*.npz")}
+    assert len(kept) == 4 * 4
+    generic, longer = (
+        np.load(next((output / "predictions" / name).rglob("*.npz")))["reactions"]
+        for name in ("generic", "generic_trained_as_long_as_both_stages_together")
+    )
+    assert not np.array_equal(generic, longer)
+
+    # Nothing that is done is done again, and another seed needs a folder of its own.
+    assert main(["demo", "--output", str(output)]) == 0
+    assert {file: file.stat().st_mtime_ns for file in (output / "predictions").rglob("*.npz")} == kept
+    refused("demo", "--output", output, "--seed", "1", match="holds the world of seed 0")
