@@ -1,7 +1,7 @@
 """Train PerFRDiff, one stage or all, from a folder in the REACT2024 layout to a pipeline.
 
     perfrdiff train --stage all --config demo --data_dir WORLD --output_dir OUT
-    accelerate launch --num_processes 8 -m perfrdiff_hf.cli.train --stage all --config paper_8gpu --data_dir REACT2024 ...
+    accelerate launch --num_processes 8 -m perfrdiff_hf.cli.train --stage all --config paper_8gpu --data_dir DATA ...
 
 The configurations demo, bench, paper and paper_8gpu come with the package; any other is a YAML file. Every setting can
 be overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
