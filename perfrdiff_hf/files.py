@@ -77,6 +77,22 @@ def previous_folder(path: PathLike) -> Path:
     return path.with_name(f".{path.name}.previous")
 
 
+def remove_leftovers(folder: PathLike, name: str = "*") -> None:
+    """Remove what processes that were killed have left half written in a folder.
+
+    Only where one process at a time writes: what another is writing just now would go as well.
+
+    Args:
+        folder: where it may lie; it need not exist.
+        name: of the file without its suffix, or of the folder, that was to be written; by default any.
+    """
+    for leftover in Path(folder).glob(f".{name}.partial-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def _take_place(beside: Path, path: Path) -> None:
     previous = previous_folder(path)
     if path.exists():

@@ -15,6 +15,7 @@ from hub_server import LoopbackHub
 
 
 REPO_ID = "tester/perfrdiff-tiny"
+OTHER_ID = "tester/perfrdiff-pushed"
 
 
 def main(folder: Path) -> None:
@@ -66,6 +67,38 @@ def play(hub: LoopbackHub, folder: Path) -> dict[str, Any]:
     result["second upload equals local"] = torch.equal(newest, changed) and not torch.equal(newest, local)
     older = react(PerFRDiffPipeline.from_pretrained(REPO_ID, revision=first_revision))
     result["older revision equals local"] = torch.equal(older, local)
+    return result | play_again(hub, folder)
+
+
+def play_again(hub: LoopbackHub, folder: Path) -> dict[str, Any]:
+    """A pipeline that is pushed by its own method: whole, as a variant, in shards, and whole again."""
+    import torch
+
+    from perfrdiff_hf.cards import Measurement
+    from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+
+    def files() -> dict[str, bytes]:
+        return hub.repositories[OTHER_ID].commits[-1][1]
+
+    def load(output_dir: Path) -> PerFRDiffPipeline:
+        return PerFRDiffPipeline.from_pretrained(str(output_dir / "model"))
+
+    first, second = folder / "first", folder / "second"
+    save_tiny_training(first, seed=2)
+    save_tiny_training(second, seed=3)
+    load(first).push_to_hub(OTHER_ID)
+    load(first).push_to_hub(OTHER_ID, variant="fp16")
+    load(second).push_to_hub(OTHER_ID, max_shard_size="20KB")
+    result: dict[str, Any] = {"sharded files": sorted(files())}
+    # Not to the last bit: where in memory the weights of a shard lie decides how products are summed up.
+    pulled, expected = react(PerFRDiffPipeline.from_pretrained(OTHER_ID)), react(load(second))
+    result["sharded equals local"] = torch.allclose(pulled, expected, atol=1e-4)
+    measured = [Measurement("frcorr", 0.5, "react-tiny", "test", "PMAFRG")]
+    load(first).push_to_hub(OTHER_ID, license="cc-by-nc-4.0", measurements=measured)
+    result["last files"] = sorted(files())
+    result["own card"] = files()["README.md"].decode()
+    expected = react(load(first))
+    result["unsharded again equals local"] = torch.equal(react(PerFRDiffPipeline.from_pretrained(OTHER_ID)), expected)
     return result
 
 
@@ -119,13 +152,16 @@ def react(pipeline: Any) -> Any:
 
 STAGE = {"batch_size": 4, "optimizer": "sgd", "learning_rate": 0.001, "schedule": "constant"}
 REPORT = {
-    "stage": "pwsg",
+    "stage": "weight_shift_generator",
+    "title": "weight-shift generator (PWSG)",
+    "setting": "PMAFRG, personalised",
+    "measured": {"num_reactions": 3, "num_inference_steps": 20, "guidance_scale": 7.5, "clips": 16},
     "steps": 1234,
     "examples": 60,
     "processes": 2,
     "data": "react-tiny",
     "figures": {"loss": 0.5, "validation_loss": 0.25, "validation_frcorr": 0.375, "validation_frdist": 91.5},
-    "config": {"seed": 3, "stages": {"pwsg": STAGE}, "run": {"mixed_precision": "bf16"}},
+    "config": {"seed": 3, "stages": {"weight_shift_generator": STAGE}, "run": {"mixed_precision": "bf16"}},
 }
 
 

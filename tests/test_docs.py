@@ -84,3 +84,11 @@ def test_pages_name_what_exists(page, known_names):
         name for name in named if not name.endswith((".yaml", ".md")) and not known_names >= set(name.split("."))
     }
     assert not missing
+
+
+def test_the_guide_lists_the_schedulers_that_work() -> None:
+    from perfrdiff_hf.pipelines.sampling import WORKING_SCHEDULERS
+
+    guide = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    for name in WORKING_SCHEDULERS:
+        assert f"`{name.removesuffix('Scheduler')}`" in guide

@@ -19,7 +19,8 @@ PACKAGE = Path(perfrdiff_hf.__file__).parent
 # Each may use only what stands above it. The package's own `__init__` is the front door, which opens into every room.
 ROOMS = (
     "behaviour", "files", "extras", "progress", "models", "faces", "data", "feature_extraction", "synthetic",
-    "metrics", "pipelines", "baselines", "evaluation", "rendering", "hub", "training", "conversion", "live", "cli",
+    "metrics", "cards", "hub", "pipelines", "baselines", "evaluation", "rendering", "training", "conversion", "live",
+    "cli",
 )  # fmt: skip
 
 

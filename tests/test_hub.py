@@ -14,10 +14,20 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from perfrdiff_hf.hub import CardFacts, Figure, facts_of_component, render_card, templates_folder
+from perfrdiff_hf.cards import (
+    CardFacts,
+    Measurement,
+    facts_of_component,
+    facts_of_pipeline,
+    measurements_of_report,
+    render_card,
+    templates_folder,
+)
+from perfrdiff_hf.hub import variant_of
 
 
 ROOT = Path(__file__).resolve().parents[1]
+SYSTEM_CARDS = ("reaction_pipeline", "component")
 NAMES = ("pipeline", "emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
 
 
@@ -62,25 +72,49 @@ def test_a_second_upload_and_an_older_revision(played: dict[str, Any]) -> None:
 
 def test_the_uploaded_card_tells_what_was_trained(played: dict[str, Any]) -> None:
     card = ModelCard(played["card"])
-    assert card.data.license == "mit"
+    assert card.data.license == "other"
     assert card.data.library_name == "perfrdiff_hf"
     results = {(result.metric_type, result.dataset_name): result.metric_value for result in card.data.eval_results}
     assert results == {("frcorr", "react-tiny"): 0.375, ("frdist", "react-tiny"): 91.5}
+    how = "PMAFRG, personalised (3 reactions, 20 steps, guidance 7.5, 16 clips, no interval)"
+    assert {result.metric_name for result in card.data.eval_results} == {f"FRCorr {how}", f"FRdist {how}"}
     for expected in ("1,234 steps of 4 examples", "sgd with a learning rate of 0.001", "precision bf16", "tester/"):
         assert expected in card.text
+    assert "**weight-shift generator (PWSG)**: stage `weight_shift_generator`" in card.text
+    assert "Published tables have ten" in card.text
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_no_weights_of_an_earlier_upload_stay(played: dict[str, Any]) -> None:
+    """An old whole file beside new shards would be preferred by every loader."""
+    assert played["sharded equals local"]
+    assert "denoiser/diffusion_pytorch_model.safetensors" not in played["sharded files"]
+    assert any("denoiser/diffusion_pytorch_model-00001-of-" in path for path in played["sharded files"])
+    assert "denoiser/diffusion_pytorch_model.fp16.safetensors" in played["sharded files"]
+    assert played["unsharded again equals local"]
+    assert not any("-of-" in path or "index.json" in path.rpartition("/")[2][11:] for path in played["last files"])
+
+
+def test_a_pipeline_pushed_by_itself_has_the_whole_card(played: dict[str, Any]) -> None:
+    card = ModelCard(played["own card"])
+    assert (card.data.license, card.data.library_name) == ("cc-by-nc-4.0", "perfrdiff_hf")
+    assert [result.metric_name for result in card.data.eval_results] == ["FRCorr PMAFRG"]
+    for expected in ("consent", "hidden_size", "Weights: cc-by-nc-4.0", "PerFRDiffPipeline.from_pretrained"):
+        assert expected in card.text
+    assert "More Information Needed" not in card.text
+
+
+@pytest.mark.parametrize("name", [*NAMES, *SYSTEM_CARDS])
 def test_every_card_renders_and_speaks_of_limits(name: str) -> None:
-    figures = [Figure("frcorr", 0.38, "REACT2024", "test", "PMAFRG, personalised")]
-    facts = CardFacts(name, "somebody/my-model", {"hidden_size": 16}, 1_234_567, {}, figures)
+    measured = [Measurement("frcorr", 0.38, "REACT2024", "test", "PMAFRG, personalised", 10, 50, 7.5, 40, (0.3, 0.5))]
+    facts = CardFacts(name, "somebody/my-model", {"hidden_size": 16}, 1_234_567, {}, measured, kind="ToyPipeline")
+    how = "10 reactions, 50 steps, guidance 7.5, 40 clips, 95 % interval 0.3 to 0.5"
     card = render_card(facts)
     assert card.data.eval_results[0].metric_value == 0.38
-    assert card.data.eval_results[0].metric_name == "FRCorr PMAFRG, personalised"
+    assert card.data.eval_results[0].metric_name == f"FRCorr PMAFRG, personalised ({how})"
     assert "REACT2024" in card.data.tags
     for expected in (
         "# my-model", "hidden_size: 16", "1,234,567 parameters", "consent", "identity", "MIT", "somebody/my-model",
-        "| FRCorr | PMAFRG, personalised | REACT2024 | test | 0.3800 |",
+        f"| FRCorr | PMAFRG, personalised | {how} | REACT2024 | test | 0.3800 |", "no licence is stated",
     ):  # fmt: skip
         assert expected in card.text, expected
     assert "{{" not in card.text and "{%" not in card.text
@@ -114,5 +148,37 @@ def test_the_code_on_a_card_runs(name: str, make_pipeline: Callable, tmp_path: P
 def test_unknown_card_and_missing_model(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no card template"):
         render_card(CardFacts("poem", "a/b", {}, 0))
-    with pytest.raises(FileNotFoundError, match="holds no trained reaction generator"):
+    with pytest.raises(FileNotFoundError, match="holds no trained denoiser"):
         facts_of_component(tmp_path, "denoiser", "a/b")
+    with pytest.raises(FileNotFoundError, match="holds no saved pipeline"):
+        facts_of_pipeline(tmp_path, "a/b")
+
+
+def test_only_what_was_measured_of_reactions_says_how_they_were_made() -> None:
+    report = {
+        "data": "REACT2024",
+        "setting": "MAFRG, generic",
+        "figures": {"validation_loss": 0.5, "validation_frcorr": 2.0},
+        "measured": {"num_reactions": 3, "num_inference_steps": 20, "guidance_scale": 1.75, "clips": 16},
+    }
+    loss, frcorr = measurements_of_report(report)
+    assert (loss.metric, loss.conditions) == ("loss", "")
+    assert (frcorr.metric, frcorr.conditions) == (
+        "frcorr",
+        "3 reactions, 20 steps, guidance 1.75, 16 clips, no interval",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "variant"),
+    [
+        ("denoiser/diffusion_pytorch_model.safetensors", None),
+        ("model-00001-of-00002.safetensors", None),
+        ("a/model.fp16.safetensors", "fp16"),
+        ("a/model.fp16-00001-of-00002.safetensors", "fp16"),
+        ("a/model.safetensors.index.json", None),
+        ("a/model.safetensors.index.fp16.json", "fp16"),
+    ],
+)
+def test_variants_are_read_from_names(path: str, variant: str | None) -> None:
+    assert variant_of(path) == variant

@@ -35,7 +35,7 @@ from perfrdiff_hf import (
 )
 from perfrdiff_hf.behaviour import STREAM_WIDTHS, WINDOW_SIZE
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
-from perfrdiff_hf.training.objectives import PWSGObjective
+from perfrdiff_hf.training.stages import PWSGObjective
 
 
 GIGABYTE = 1e9
@@ -71,7 +71,7 @@ class MergedWeights(nn.Module):
 
 
 def build(options: argparse.Namespace, merged: bool) -> PWSGObjective:
-    """The objective of stage pwsg with random weights; `merged` as the official program would."""
+    """The objective of stage weight_shift_generator with random weights; `merged` as the official program would."""
     sizes = SIZES[options.size]
     torch.manual_seed(0)
     denoiser = GAFRGTransformer1DModel(**sizes["denoiser"])

@@ -1,6 +1,28 @@
-"""Systems that react: what each is, how it is trained and loaded, and the reference rows beside them."""
+"""Systems that react: what each is, how it is trained and loaded, and the reference rows beside them.
 
+A system to compare with is one file here, which ends with its `register_system` and is imported below.
+"""
+
+from .recipe import DataConfig, Recipe
 from .reference import reference_rows
+from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
+from .system import System, get_system, load_system, register_system, system_names
 
 
-__all__ = ["reference_rows"]
+__all__ = [
+    "DataConfig",
+    "Draws",
+    "Examples",
+    "NoDraws",
+    "Objective",
+    "Parts",
+    "Recipe",
+    "Stage",
+    "System",
+    "Validation",
+    "get_system",
+    "load_system",
+    "reference_rows",
+    "register_system",
+    "system_names",
+]

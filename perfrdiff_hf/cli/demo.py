@@ -105,7 +105,7 @@ def write_world(folder: Path, seed: int) -> None:
 
 def train(output: Path, seed: int) -> None:
     """Train all stages, put the pipeline into `output/model`, and train the longer control beside it."""
-    from ..training.config import STAGES, load_config
+    from ..training.config import load_config
     from ..training.run import TrainingJob, run_training
 
     def job(stage: str, folder: Path, changes: dict[str, str]) -> TrainingJob:
@@ -120,12 +120,11 @@ def train(output: Path, seed: int) -> None:
 
     run_training(job("all", output / "training", {}))
     copy_folder(output / "training" / "model", output / "model")
-    generic, personal = STAGES[-2:]
     stages = load_config("demo").stages
-    steps = sum(getattr(stages, stage).max_steps for stage in (generic, personal))
+    steps = sum(stages[stage].max_steps or 0 for stage in ("denoiser", "weight_shift_generator"))
     longer = output / "training_longer"
     copy_folder(output / "training" / "emotion_vae", longer / "emotion_vae")
-    run_training(job(generic, longer, {f"stages.{generic}.max_steps": str(steps)}))
+    run_training(job("denoiser", longer, {"stages.denoiser.max_steps": str(steps)}))
 
 
 def copy_folder(source: Path, place: Path) -> None:

@@ -1,10 +1,10 @@
 """Train PerFRDiff, one stage or all, from a folder in the REACT2024 layout to a pipeline.
 
     perfrdiff train --stage all --config demo --data_dir WORLD --output_dir OUT
-    accelerate launch -m perfrdiff_hf.cli.train --stage all --config paper --data_dir REACT2024 --output_dir OUT
+    accelerate launch --num_processes 8 -m perfrdiff_hf.cli.train --stage all --config paper_8gpu --data_dir DATA ...
 
-The configurations demo, bench and paper come with the package; any other is a YAML file. Every setting can be
-overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
+The configurations demo, bench, paper and paper_8gpu come with the package; any other is a YAML file. Every setting can
+be overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .options import add_cache_option
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to train, on what, and where to."""
     parser.add_argument("--stage", required=True, help="one stage, or all")
-    parser.add_argument("--config", required=True, help="demo, bench, paper, or a YAML file")
+    parser.add_argument("--config", required=True, help="demo, bench, paper, paper_8gpu, or a YAML file")
     parser.add_argument("--data_dir", required=True, help="folder in the REACT2024 layout")
     parser.add_argument("--output_dir", required=True, help="where models, checkpoints and logs go")
     add_cache_option(parser)
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite_output_dir", action="store_true", help="forget what the stage trained before")
     parser.add_argument("--push_to_hub", action="store_true", help="upload the trained models and the pipeline")
     parser.add_argument("--hub_model_id", help='repository, such as "user/perfrdiff-react2024"')
+    parser.add_argument("--hub_license", default="other", help="of the uploaded weights, such as cc-by-nc-4.0")
 
 
 def take_rest(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
         overwrite_output_dir=options.overwrite_output_dir,
         push_to_hub=options.push_to_hub,
         hub_model_id=options.hub_model_id,
+        hub_license=options.hub_license,
     )
     run_training(job)
 

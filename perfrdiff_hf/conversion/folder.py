@@ -21,7 +21,7 @@ from ..models.low_rank import LowRankError, check_low_rank, low_rank_pwsg
 from ..models.pssl import PSSLModel
 from ..models.pwsg import PWSGModel
 from ..pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
-from .hypernetwork import OFFICIAL_EDITED_LAYERS, PWSGPlan, plan_pwsg
+from .hypernetwork import OFFICIAL_EDITED_MODULES, PWSGPlan, plan_pwsg
 from .models import convert_emotion_vae, convert_gafrg, convert_pssl
 from .state import ConvertedState, load_checkpoint
 
@@ -59,7 +59,7 @@ class OfficialSettings:
 
     num_heads: int = 4
     conditions: Sequence[str] = ("audio", "coefficients", "speaker_latent")
-    edited_layers: Sequence[str] = OFFICIAL_EDITED_LAYERS
+    edited_layers: Sequence[str] = OFFICIAL_EDITED_MODULES
     shift_mode: str = "shift"
 
 

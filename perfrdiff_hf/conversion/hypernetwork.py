@@ -17,7 +17,7 @@ from .state import Source, check_state, size_of
 OWNER = "PWSG hypernetwork"
 
 # The official default, in the order of its branches: the best row of table 4 of the paper.
-OFFICIAL_EDITED_LAYERS = ("to_emotion_feat", "decoder.layers.4.multihead_attn", "decoder.layers.6.multihead_attn")
+OFFICIAL_EDITED_MODULES = ("to_emotion_feat", "decoder.layers.4.multihead_attn", "decoder.layers.6.multihead_attn")
 
 # The official configuration writes the names of layers with this in front.
 OFFICIAL_PREFIX = "diffusion_decoder.model."

@@ -24,10 +24,12 @@ from .weight_shifts import SHIFT_MODES, FullShift, LayerShift, LowRankShift, Wei
 
 SHIFT_TYPES = ("full", "low_rank")
 
-# Table 4's best row at the official sizes: the mapping layer, and the cross-attention of layers 4 and 6.
+# Table 4's best row: the mapping layer, and the cross-attention of layers 4 and 6. First in the words of the table, as
+# `GAFRGTransformer1DModel.editable_layers` takes them, then layer by layer at the official sizes.
+OFFICIAL_EDIT: dict[str, Any] = {"components": ["cross_attention", "mapping"], "layers": [4, 6]}
 OFFICIAL_EDITED_LAYERS = {
     "mapping": [25, 512],
-    **{f"layers.{layer}.cross_attention.to_{part}": [512, 512] for layer in (4, 6) for part in "qkv"},
+    **{f"layers.{layer}.cross_attention.to_{part}": [512, 512] for layer in OFFICIAL_EDIT["layers"] for part in "qkv"},
 }
 
 

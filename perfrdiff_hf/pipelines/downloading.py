@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+from ..hub import variant_of
 
 
 INDEX_NAME = "model_index.json"
@@ -62,7 +63,7 @@ def files_of_pipeline(files: Iterable[str], index: Mapping[str, Any], variant: s
         folder = path.parts[0]
         if folder in parts and len(path.parts) > 1:
             if path.suffix == WEIGHTS_SUFFIX:
-                weights[folder].setdefault(_variant_of(path.name), []).append(name)
+                weights[folder].setdefault(variant_of(name), []).append(name)
             elif path.suffix in (".json", ".txt"):
                 wanted.append(name)
         elif name.endswith(".md"):
@@ -70,9 +71,3 @@ def files_of_pipeline(files: Iterable[str], index: Mapping[str, Any], variant: s
     for variants in weights.values():
         wanted += variants.get(variant, variants.get(None, []))
     return wanted
-
-
-def _variant_of(name: str) -> str | None:
-    """The variant in the name of a weights file: `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors`."""
-    _, *middle = os.path.basename(name).removesuffix(WEIGHTS_SUFFIX).split(".")
-    return middle[0].split("-")[0] if middle else None

@@ -42,6 +42,9 @@ __all__ = ["OFFICIAL_SCHEDULER_CONFIG", "PerFRDiffPipeline", "PerFRDiffPipelineO
 class PerFRDiffPipeline(ReactionPipeline):
     """Personalised, multiple, appropriate facial reactions, generated online (PerFRDiff, ACM MM 2024).
 
+    Load it with `PerFRDiffPipeline.from_pretrained`: `DiffusionPipeline.from_pretrained` looks for the class in
+    diffusers alone.
+
     Args:
         denoiser: GAFRG.
         emotion_vae: Enc_emo, for the speaker's latent and from generated emotion to coefficients.
@@ -96,11 +99,21 @@ class PerFRDiffPipeline(ReactionPipeline):
 
         Args:
             history: `(listeners, frames, 58)` coefficients of each listener's past behaviour, mean face included; or
-                a list with one `(frames, 58)` for each listener, of any lengths.
+                a `Behaviour`; or a list with one `(frames, 58)` or `Behaviour` for each listener, of any lengths.
+
+        Returns:
+            Shifts that know for which denoiser they were made, on its device and in its precision.
 
         Raises:
             ValueError: if the pipeline has no style encoder or no weight-shift generator, or the history is empty, has
                 a wrong shape, or holds NaN or infinite values.
+
+        Example:
+            ```python
+            alice = pipe.personalise(Behaviour(coefficients=recorded))  # (frames, 58), half a minute of her
+            alice.save_pretrained("alice")
+            stream = pipe.stream(weight_shifts=pipe.load_listener("alice"))
+            ```
         """
         if self.style_encoder is None or self.weight_shift_generator is None:
             raise ValueError("This pipeline is generic: it has no style_encoder or no weight_shift_generator.")
@@ -213,6 +226,15 @@ class PerFRDiffPipeline(ReactionPipeline):
 
         Raises:
             TypeError, ValueError: if an argument has a wrong type, shape or value; the message names it.
+
+        Example:
+            ```python
+            speaker = Behaviour(audio=audio, emotion=emotion, coefficients=coefficients)  # (frames, ...) each
+            generator = torch.Generator().manual_seed(0)
+            output = pipe(speaker=speaker, weight_shifts=alice, num_reactions=10, generator=generator)
+            output.reactions  # (1, 10, frames, 25)
+            output.coefficients  # (1, 10, frames, 58)
+            ```
         """
         if speaker_3dmm is not None:
             warnings.warn("speaker_3dmm is called speaker_coefficients now.", FutureWarning, stacklevel=2)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from huggingface_hub import HfApi
 from torch import Tensor
 
 from ..behaviour import Behaviour
+from ..cards import UNKNOWN_LICENSE, Measurement, facts_of_pipeline
 from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..hub import push_folder
 from .downloading import download_pipeline
 from .inputs import ArrayLike, History, check_speaker, speaker_streams
 from .streaming import ReactionStream
@@ -165,6 +170,40 @@ class ReactionPipeline(DiffusionPipeline):
         checked = self.check_inputs(streams, output_type)
         reactor = self.window_reactor(listener_history, _batch_size(checked), **settings)
         return self.output(*self.react(checked, reactor), output_type, return_dict)
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        license: str = UNKNOWN_LICENSE,
+        measurements: Sequence[Measurement] = (),
+    ) -> str:
+        """Upload the pipeline with a card that tells its configuration, use, licence and limits, in one commit.
+
+        Args:
+            repo_id: repository, such as `"user/my-model"`; it is made if need be.
+            commit_message: what was done.
+            private: whether a new repository is private; None is the account's default.
+            token: of the account; None uses the stored login.
+            create_pr: propose the commit instead of making it.
+            variant: such as `"fp16"`, in the names of the weights' files.
+            max_shard_size: of one file of weights, such as `"2GB"`; None is diffusers' own.
+            license: of the weights, as the Hub names it; they may be bound by the licence of their data.
+            measurements: what the card shows as measured.
+
+        Returns:
+            The address of the commit.
+        """
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.save_pretrained(name, variant=variant, max_shard_size=max_shard_size)
+            facts = facts_of_pipeline(folder, repo_id, measurements=measurements, license=license)
+            return push_folder(folder, facts, private, commit_message, create_pr, HfApi(token=token))
 
     def check_inputs(self, streams: Mapping[str, ArrayLike | None], output_type: str) -> dict[str, Tensor]:
         """See that a call makes sense before any work begins; the speaker's streams as tensors.

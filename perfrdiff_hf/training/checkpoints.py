@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
+from ..files import folder_beside, remove_leftovers
+
 
 logger = logging.getLogger(__name__)
 
 TENSORS_NAME = "state.safetensors"
 STATE_NAME = "state.json"
-PARTIAL_SUFFIX = ".partial"
+LATEST = "latest"
+NAME = re.compile(r"step-\d{8,}")
 
 
 @dataclass
@@ -64,8 +68,7 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """The steps at which there are checkpoints, oldest first."""
-        names = [path.name for path in self.folder.glob("step-*") if not path.name.endswith(PARTIAL_SUFFIX)]
-        return sorted(int(name.removeprefix("step-")) for name in names)
+        return steps_in(self.folder)
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -87,38 +90,36 @@ class CheckpointFolder:
             return True
         plain["settings"] = settings
         target = self.path(state.step)
-        partial = target.with_name(target.name + PARTIAL_SUFFIX)
+        remove_leftovers(self.folder)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            save_file(tensors, partial / TENSORS_NAME)
-            (partial / STATE_NAME).write_text(json.dumps(plain), encoding="utf-8")
-            for file in partial.iterdir():
-                _flush_to_disk(file)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
+            with folder_beside(target) as beside:
+                save_file(tensors, beside / TENSORS_NAME)
+                (beside / STATE_NAME).write_text(json.dumps(plain), encoding="utf-8")
         except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
             logger.error(f"The checkpoint of step {state.step} could not be written to {self.folder}: {error}")
             return False
         for step in self.steps()[: -self.keep]:
             shutil.rmtree(self.path(step), ignore_errors=True)
         return True
 
-    def load(self, state: TrainingState, wanted: str) -> dict[str, Any] | None:
+    def load(
+        self, state: TrainingState, wanted: str, check: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any] | None:
         """Restore `state` from a checkpoint; all processes call this.
 
         Args:
             state: what to restore.
             wanted: `"latest"`, or the name of a checkpoint (`"step-00001000"`). Where the newest one is broken, that
                 is reported and the one before it is used.
+            check: gets the settings with which the checkpoint was written, before anything is restored; it raises
+                where they do not fit.
 
         Returns:
-            The settings with which it was written, or None if there is no checkpoint.
+            The settings, or None if there is no checkpoint.
 
         Raises:
             FileNotFoundError: if a checkpoint is asked for by name and is not there.
-            ValueError: if every checkpoint is broken.
+            ValueError: if every checkpoint is broken, and what `check` raises.
         """
         found = [self._read(wanted)] if self.accelerator.is_main_process else [None]
         outcome = [_without_tensors(found[0])]
@@ -128,21 +129,18 @@ class CheckpointFolder:
         if outcome[0] is None:
             return None
         plain = outcome[0]
+        if check is not None:
+            check(plain["settings"])
         tensors = found[0][0] if found[0] is not None else load_file(self.path(plain["step"]) / TENSORS_NAME)
         _unpack(state, tensors, plain, self.accelerator)
         return plain["settings"]
 
     def _read(self, wanted: str) -> Any:
         """(tensors, plain state), None, or the exception to raise in every process."""
-        if wanted != "latest":
-            if not (self.folder / wanted / STATE_NAME).is_file():
-                names = ", ".join(self.path(step).name for step in self.steps()) or "none"
-                return FileNotFoundError(
-                    f"--resume_from_checkpoint: there is no {wanted} in {self.folder}; there: {names}."
-                )
-            steps = [int(wanted.removeprefix("step-"))]
-        else:
-            steps = self.steps()[::-1]
+        try:
+            steps = steps_in(self.folder, wanted)[::-1]
+        except FileNotFoundError as error:
+            return error
         for step in steps:
             try:
                 plain = json.loads((self.path(step) / STATE_NAME).read_text(encoding="utf-8"))
@@ -150,8 +148,50 @@ class CheckpointFolder:
             except (OSError, ValueError, SafetensorError) as error:
                 logger.error(f"The checkpoint {self.path(step)} is broken and is passed over: {error}")
         if steps:
-            return ValueError(f"Every checkpoint in {self.folder} is broken. Start again with --overwrite_output_dir.")
+            return ValueError(f"Every checkpoint in {self.folder} is broken. Start again with overwrite_output_dir.")
         return None
+
+
+def checkpoints_of(output_dir: Path, stage: str) -> Path:
+    """Where the checkpoints of a stage lie in the output folder of a run."""
+    return output_dir / "checkpoints" / stage
+
+
+def steps_in(folder: Path, wanted: str = LATEST) -> list[int]:
+    """The steps of the checkpoints in a folder, oldest first.
+
+    Args:
+        folder: of one stage.
+        wanted: `"latest"` for all of them, or the name of one.
+
+    Raises:
+        FileNotFoundError: if one is asked for by name and is not there.
+    """
+    names = {path.name: path for path in folder.glob("step-*") if NAME.fullmatch(path.name)}
+    if wanted != LATEST:
+        if wanted not in names or not (names[wanted] / STATE_NAME).is_file():
+            there = ", ".join(sorted(names)) or "none"
+            raise FileNotFoundError(f"resume_from_checkpoint: there is no {wanted} in {folder}; there: {there}.")
+        names = {wanted: names[wanted]}
+    return sorted(int(name.removeprefix("step-")) for name in names)
+
+
+def settings_in(folder: Path, wanted: str = LATEST) -> dict[str, Any] | None:
+    """The settings with which a checkpoint was written; None if there is none, or none that can be read.
+
+    Args:
+        folder: of one stage.
+        wanted: `"latest"`, or the name of one.
+
+    Raises:
+        FileNotFoundError: if one is asked for by name and is not there.
+    """
+    for step in steps_in(folder, wanted)[::-1]:
+        try:
+            return json.loads((folder / f"step-{step:08d}" / STATE_NAME).read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError):
+            continue  # whoever loads it says what is wrong with it
+    return None
 
 
 def _without_tensors(found: Any) -> Any:
@@ -175,7 +215,8 @@ def _pack(state: TrainingState, accelerator: Accelerator) -> tuple[dict[str, Ten
     if state.ema is not None:
         plain["ema_step"] = state.ema.optimization_step
         tensors |= {f"ema/{index:06d}": value for index, value in enumerate(state.ema.shadow_params)}
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, plain
+    # Model and optimiser were brought to the processor already; only the moving average may be elsewhere.
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, plain
 
 
 def _unpack(state: TrainingState, tensors: dict[str, Tensor], plain: dict[str, Any], accelerator: Accelerator) -> None:
@@ -201,9 +242,3 @@ def _unpack(state: TrainingState, tensors: dict[str, Tensor], plain: dict[str, A
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Wait until the file itself is on the disk, so that a renamed folder never holds less than it says."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,71 +17,32 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..baselines.stage import Draws, Examples, Objective, Stage
 from ..progress import Progress
-from .checkpoints import CheckpointFolder, TrainingState
+from .checkpoints import CheckpointFolder, TrainingState, checkpoints_of
 from .config import RunConfig, StageConfig, TrainingConfig
-from .objectives import Objective
+from .interruption import INTERRUPTED_EXIT_CODE, Agreement, Interruption, ignore_interruption
+from .logs import Averages, StepLog
 from .optimisers import build_optimizer, learning_rate, set_learning_rate
-from .order import Draws, Examples, ExampleStream, KeyedExamples, mixed_seed
+from .order import ExampleStream, KeyedExamples, mixed_seed
+from .provenance import check_resumable
 
 
 logger = logging.getLogger(__name__)
 
-# 128 + SIGTERM, as the shell counts it: a job that was told to stop has not failed, but is not finished either.
-INTERRUPTED_EXIT_CODE = 143
-
-
-class Interruption:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second one ends the program at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        signal.signal(number, self._previous[number])
-
-
-class Averages:
-    """Running means of logged scalars, kept on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach().float()
-        self._count += 1
-
-    def flush(self, accelerator: Accelerator) -> dict[str, float]:
-        """The means since the last call, over all processes."""
-        names = sorted(self._sums)
-        means = accelerator.reduce(torch.stack([self._sums[name] for name in names]) / self._count, "mean")
-        self._sums, self._count = {}, 0
-        return dict(zip(names, means.tolist()))
+REMEDY = "Lower the learning rate, set max_grad_norm, or leave fp16; the last checkpoint is from before."
 
 
 class StageRun:
-    """One stage from its first step, or from a checkpoint, to the saved model.
+    """One stage from its first step, or from a checkpoint, to the last.
 
     Args:
-        name: of the stage; checkpoints and logs are filed under it.
+        stage: what is trained; checkpoints and logs are filed under its name.
         objective: what is minimised.
         examples: what is trained on.
         draws: the random numbers of an example.
-        collate: examples to a batch.
         config: of the whole training.
+        settings: what decides what is learned, to be compared when the run is resumed; see `settings_of_stage`.
         output_dir: where checkpoints and logs go.
         accelerator: of the run.
         validate: called with the objective (moving average in place) and whether training is over; returns figures.
@@ -92,37 +50,40 @@ class StageRun:
 
     def __init__(
         self,
-        name: str,
+        stage: Stage,
         objective: Objective,
         examples: Examples,
         draws: Draws,
-        collate: Callable[[list[dict[str, Tensor]]], dict[str, Tensor]],
         config: TrainingConfig,
+        settings: dict[str, Any],
         output_dir: Path,
         accelerator: Accelerator,
         validate: Callable[[Objective, bool], dict[str, float]] | None = None,
     ):
-        self.name = name
+        self.stage = stage
+        self.name = stage.name
         self.config = config
-        self.stage_config: StageConfig = getattr(config.stages, name)
+        self.settings = settings
+        self.stage_config: StageConfig = config.stages[stage.name]
         self.run_config: RunConfig = config.run
         self.accelerator = accelerator
         self.objective = objective.place(accelerator.device)
         self.examples = examples
         self.draws = draws
-        self.collate = collate
         self.validate = validate
         self.total_steps = total_steps(self.stage_config, len(examples))
         self.checkpoints = CheckpointFolder(
-            output_dir / "checkpoints" / name, config.run.keep_checkpoints, accelerator
+            checkpoints_of(output_dir, self.name), config.run.keep_checkpoints, accelerator
         )
-        self.log = StepLog(output_dir / "logs", name, config, accelerator)
+        self.log = StepLog(output_dir, self.name, config, accelerator)
         self.state = self._prepare()
 
     def _prepare(self) -> TrainingState:
+        if self.run_config.gradient_checkpointing:
+            enable_gradient_checkpointing(self.objective)
         if self.run_config.compile:
             self.objective.compile()
-        trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        trained = self._trained_parameters()
         ema = None
         if self.stage_config.ema_decay:
             if self.accelerator.distributed_type == DistributedType.FSDP:
@@ -133,13 +94,17 @@ class StageRun:
         return TrainingState(model, optimizer, ema)
 
     def resume(self, wanted: str) -> None:
-        """Continue from a checkpoint: `"latest"`, or a name. Without any, `"latest"` begins at the beginning."""
-        settings = self.checkpoints.load(self.state, wanted)
-        if settings is None:
+        """Continue from a checkpoint: `"latest"`, or a name. Without any, `"latest"` begins at the beginning.
+
+        Raises:
+            FileNotFoundError: if a checkpoint is asked for by name and is not there.
+            ValueError: if it was written with other settings, or all are broken.
+        """
+        found = self.checkpoints.load(self.state, wanted, lambda saved: check_resumable(saved, self.settings))
+        if found is None:
             logger.info(f"{self.name}: there is no checkpoint to resume from; beginning at step 0.")
-            return
-        compare_settings(settings, self._settings())
-        logger.info(f"{self.name}: resumed from step {self.state.step} of {self.total_steps}.")
+        else:
+            logger.info(f"{self.name}: resumed from step {self.state.step} of {self.total_steps}.")
 
     def train(self) -> dict[str, float]:
         """Run to the last step.
@@ -149,19 +114,20 @@ class StageRun:
 
         Raises:
             SystemExit: with code 143, after a checkpoint was written, if SIGTERM or SIGINT arrived.
-            FloatingPointError: if the loss is no longer a finite number.
+            FloatingPointError: if the loss or the weights are no longer finite numbers.
         """
         self.log.begin(self.state.step)
         logger.info(
             f"{self.name}: {sum(p.numel() for p in self._trained_parameters()):,} parameters, "
             f"{self.total_steps:,} steps of {self.stage_config.batch_size} examples out of {len(self.examples):,}."
         )
-        batches = iter(self._loader())
-        averages, shown, started, clips = Averages(), {}, time.perf_counter(), 0
+        averages, shown = Averages(), {}
         self.objective.train()
         silent = not self.accelerator.is_local_main_process
         bar = Progress(self.name, self.total_steps, "step", done=self.state.step, silent=silent)
         with Interruption() as interruption, bar:
+            batches, agreement = iter(self._loader()), Agreement(self.accelerator)
+            started, clips = time.perf_counter(), 0
             while self.state.step < self.total_steps:
                 clips += self._step(batches, averages)
                 bar.update()
@@ -171,12 +137,14 @@ class StageRun:
                     rate = clips * self.accelerator.num_processes / (time.perf_counter() - started)
                     bar.show({"loss": f"{shown['loss']:.4f}", "clips/s": f"{rate:.1f}"})
                     self.log.write(step, {**shown, "clips_per_second": rate, "learning_rate": self._rate(step - 1)})
-                    _check_finite(shown["loss"], self.name, step)
+                    _check_loss(shown["loss"], self.name, step)
                     started, clips = time.perf_counter(), 0
-                if self._agree(interruption.requested):
+                if agreement.reached(interruption.requested):
                     self._stop()
-                if not last and _is_due(step, self.run_config.checkpoint_every):
-                    self.checkpoints.save(self.state, self._settings())
+                if last:
+                    self._check_weights()
+                elif _is_due(step, self.run_config.checkpoint_every):
+                    self._save_checkpoint()
                 if last or _is_due(step, self.run_config.validate_every):
                     shown |= self._validate(last)
                     started, clips = time.perf_counter(), 0
@@ -189,7 +157,7 @@ class StageRun:
         parts = config.gradient_accumulation_steps
         set_learning_rate(state.optimizer, self._rate(state.step))
         for part in range(parts):
-            batch = {name: value.to(self.accelerator.device) for name, value in next(batches).items()}
+            batch = {name: self._to_device(value) for name, value in next(batches).items()}
             # Dropout is the only global randomness. Seeding it here spares checkpoints the random states.
             torch.manual_seed(mixed_seed(self.config.seed, state.step, part, self.accelerator.process_index))
             more_to_come = part < parts - 1
@@ -202,10 +170,14 @@ class StageRun:
             self.accelerator.clip_grad_norm_(state.model.parameters(), config.max_grad_norm)
         state.optimizer.step()
         state.optimizer.zero_grad()
-        if state.ema is not None:
+        # In fp16 the scaler leaves out steps whose gradients overflow; an average of them would repeat old weights.
+        if state.ema is not None and not state.optimizer.step_was_skipped:
             state.ema.step(self._trained_parameters())
         state.step += 1
         return clips
+
+    def _to_device(self, values: Tensor) -> Tensor:
+        return values.to(self.accelerator.device, non_blocking=values.is_pinned())
 
     def _loader(self) -> DataLoader:
         stream = ExampleStream(
@@ -220,9 +192,10 @@ class StageRun:
         return DataLoader(
             KeyedExamples(self.examples, self.draws, self.config.seed),
             batch_sampler=stream,
-            collate_fn=self.collate,
+            collate_fn=self.stage.collate,
             num_workers=self.run_config.num_workers,
             pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=ignore_interruption,
             generator=torch.Generator(),  # else the loader would draw from the global random state
         )
 
@@ -257,67 +230,32 @@ class StageRun:
         logger.info(f"{self.name}, step {self.state.step}: {described}")
         return figures
 
-    def _agree(self, requested: bool) -> bool:
-        """Whether any process was told to stop: all must stop at the same step."""
-        if self.accelerator.num_processes == 1:
-            return requested
-        flag = torch.tensor(float(requested), device=self.accelerator.device)
-        return self.accelerator.reduce(flag, "sum").item() > 0
+    def _save_checkpoint(self) -> bool:
+        """Write a checkpoint, unless the run has diverged: good ones must not make way for that."""
+        self._check_weights()
+        return self.checkpoints.save(self.state, self.settings)
+
+    def _check_weights(self) -> None:
+        """See that all weights are finite; all processes call this.
+
+        Raises:
+            FloatingPointError: if not.
+        """
+        local = (getattr(parameter, "_local_tensor", parameter) for parameter in self._trained_parameters())
+        broken = torch.stack([~parameter.detach().isfinite().all() for parameter in local]).sum()
+        if self.accelerator.reduce(broken.float(), "sum").item():
+            raise FloatingPointError(f"{self.name}: weights are not finite after step {self.state.step}. {REMEDY}")
 
     def _stop(self) -> None:
-        written = self.checkpoints.save(self.state, self._settings())
+        written = self._save_checkpoint()
         where = self.checkpoints.path(self.state.step) if written else "nothing: see the error above"
         logger.warning(
             f"{self.name}: interrupted after step {self.state.step} of {self.total_steps}; saved {where}. "
-            "Continue with --resume_from_checkpoint latest."
+            'Continue with resume_from_checkpoint "latest".'
         )
         self.log.end()
         self.accelerator.wait_for_everyone()
         raise SystemExit(INTERRUPTED_EXIT_CODE)
-
-    def _settings(self) -> dict[str, Any]:
-        settings = self.config.to_dict()
-        return {
-            "seed": settings["seed"],
-            "data": settings["data"],
-            "models": settings["models"],
-            "stage": settings["stages"][self.name],
-            "num_examples": len(self.examples),
-        }
-
-
-class StepLog:
-    """Figures of a run by step: a JSON line each in `logs/<stage>.jsonl`, and the trackers of Accelerate."""
-
-    def __init__(self, folder: Path, name: str, config: TrainingConfig, accelerator: Accelerator):
-        self.path = folder / f"{name}.jsonl"
-        self.name = name
-        self.config = config
-        self.accelerator = accelerator
-
-    def begin(self, step: int) -> None:
-        """Open the log, forgetting what was written after `step`, from which the run goes on."""
-        self.accelerator.init_trackers(self.name, config=flat_settings(self.config.to_dict()))
-        if not self.accelerator.is_main_process:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = []
-        if step and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        self.path.write_text("".join(kept), encoding="utf-8")
-
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        """Add the figures of a step."""
-        self.accelerator.log(figures, step=step)
-        if self.accelerator.is_main_process:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **figures}) + "\n")
-
-    def end(self) -> None:
-        """Close the trackers."""
-        for tracker in self.accelerator.trackers:
-            tracker.finish()
 
 
 def total_steps(config: StageConfig, num_examples: int) -> int:
@@ -327,41 +265,25 @@ def total_steps(config: StageConfig, num_examples: int) -> int:
     return math.ceil((config.epochs or 0) * num_examples / config.batch_size)
 
 
-def compare_settings(saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """See that a run goes on as it began.
+def enable_gradient_checkpointing(objective: Objective) -> None:
+    """Have the models through which gradients flow compute activations again instead of keeping them, where they can.
 
-    Raises:
-        ValueError: if seed, data, models, batch size or number of examples differ: the order of the examples or the
-            weights would not fit. Other differences are reported and accepted.
+    A frozen model counts: the weight-shift generator learns through the generator that it shifts.
     """
-    before, now = flat_settings(saved), flat_settings(current)
-    changed = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
-    described = "; ".join(f"{name} was {before.get(name)}, now {now.get(name)}" for name in sorted(changed))
-    if any(not name.startswith("stage.") or name == "stage.batch_size" for name in changed):
-        raise ValueError(f"The checkpoint was written with other settings: {described}. Use another --output_dir.")
-    if changed:
-        logger.warning(f"The checkpoint was written with other settings: {described}. Going on with the new ones.")
-
-
-def flat_settings(values: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names; lists and None as text, which every tracker can show."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{where}{key}"
-        if isinstance(value, dict):
-            flat |= flat_settings(value, f"{name}.")
-        else:
-            flat[name] = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
-    return flat
+    able = 0
+    for model in (objective.trained, *objective.frozen.values()):
+        switch: Any = getattr(model, "enable_gradient_checkpointing", None)
+        if switch is not None and getattr(model, "_supports_gradient_checkpointing", False):
+            switch()
+            able += 1
+    if not able:
+        logger.warning("gradient_checkpointing changes nothing here: no model of this stage can do it.")
 
 
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _check_finite(loss: float, name: str, step: int) -> None:
+def _check_loss(loss: float, name: str, step: int) -> None:
     if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"{name}: the loss is {loss} at step {step}. Lower the learning rate, set max_grad_norm, or leave fp16; "
-            "the last checkpoint is from before."
-        )
+        raise FloatingPointError(f"{name}: the loss is {loss} at step {step}. {REMEDY}")

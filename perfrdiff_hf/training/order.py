@@ -7,27 +7,18 @@ the weights of an uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ..baselines.stage import Draws, Examples
+
 
 ExampleKey = tuple[int, int]
-
-
-class Examples(Protocol):
-    """Training examples as `perfrdiff_hf.data.windows` makes them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]: ...
-
-    def at_epoch(self, epoch: int) -> Examples: ...
 
 
 class ExampleStream(Sampler[list[ExampleKey]]):
@@ -127,76 +118,7 @@ class KeyedExamples(Dataset):
         return self.__getitems__([key])[0]
 
 
-class Draws(Protocol):
-    """Random numbers for one example."""
-
-    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]: ...
-
-
-class NoDraws:
-    """For losses without randomness."""
-
-    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        return {}
-
-
-class LatentDraws:
-    """Standard normal `latent_noise` `(latent_size,)`: where in its distribution the emotion VAE samples.
-
-    Args:
-        latent_size: width of the latent.
-    """
-
-    def __init__(self, latent_size: int):
-        self.latent_size = latent_size
-
-    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        return {"latent_noise": torch.randn(self.latent_size, generator=generator)}
-
-
-class DiffusionDraws:
-    """What equation 10 leaves to chance for one speaker window.
-
-    `timestep`: one for all its reactions; `noise` `(reactions, frames, 25)`: each reaction its own;
-    `dropped` `(kinds,)`: which conditions go missing.
-
-    Args:
-        num_timesteps: of the diffusion.
-        num_kinds: how many kinds of condition the generator has.
-        drop_each: probability with which each goes missing by itself.
-        drop_all: probability with which all go missing together.
-    """
-
-    def __init__(self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float):
-        self.num_timesteps = num_timesteps
-        self.num_kinds = num_kinds
-        self.drop_each = drop_each
-        self.drop_all = drop_all
-
-    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        each = torch.rand(self.num_kinds, generator=generator) < self.drop_each
-        together = torch.rand(1, generator=generator) < self.drop_all
-        return {
-            "timestep": torch.randint(self.num_timesteps, (), generator=generator),
-            "noise": torch.randn(example["reactions"].shape, generator=generator),
-            "dropped": each | together,
-        }
-
-
 def mixed_seed(*numbers: int) -> int:
     """One seed out of several numbers, such that neighbours have nothing in common."""
     low, high = np.random.SeedSequence(numbers).generate_state(2)
     return int(low) | int(high) << 32
-
-
-def stack_examples(examples: list[dict[str, Tensor]]) -> dict[str, Any]:
-    """A batch of examples of equal shapes, each value stacked."""
-    return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
-
-
-def join_clips(examples: list[dict[str, Tensor]]) -> dict[str, Any]:
-    """Several contrastive batches as one, end to end; `batch_index` `(clips,)` tells them apart."""
-    joined: dict[str, Any] = {name: torch.cat([example[name] for example in examples]) for name in examples[0]}
-    sizes = torch.tensor([len(example["label"]) for example in examples])
-    joined["batch_index"] = torch.repeat_interleave(torch.arange(len(examples)), sizes)
-    return joined

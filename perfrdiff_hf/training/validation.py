@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
+from ..baselines.stage import Draws, Objective, Stage
 from ..behaviour import Behaviour
-from ..data.arrays import ClipArrays
 from ..data.corpus import Corpus, SplitArrays
+from ..evaluation.reacting import react_to_clips
+from ..evaluation.task import history_row
 from ..metrics import frcorr_per_clip, frdist_per_clip
-from ..pipelines.perfrdiff import PerFRDiffPipeline
+from ..pipelines.reaction_pipeline import ReactionOutput, ReactionPipeline
 from .config import TrainingConfig
-from .objectives import Objective
-from .order import Draws, KeyedExamples
-from .pictures import draw_reactions, draw_styles
-from .stages import Stage
+from .order import KeyedExamples
+from .pictures import draw_reactions
 
-
-logger = logging.getLogger(__name__)
 
 SPLIT = "val"
 BATCH_SIZE = 16
-MOST_STYLES = 256
 
 
 class StageValidation:
-    """Figures of a stage on the validation split, shared out among the processes.
+    """Figures of a stage on the validation split, shared out among the processes. See `baselines.stage.Validation`.
 
     Args:
         stage: what is trained.
@@ -53,10 +48,19 @@ class StageValidation:
     ):
         self.stage = stage
         self.corpus = corpus
-        self.config = config
+        self.recipe = config
+        self.run = config.run
         self.examples = KeyedExamples(stage.examples(corpus, SPLIT, config), draws, config.seed)
         self.output_dir = output_dir
         self.accelerator = accelerator
+        self.device = accelerator.device
+        self.draws_pictures = False
+        self.sampling = {
+            "num_inference_steps": config.run.validation_steps,
+            "guidance_scale": config.run.validation_guidance,
+        }
+        # How `reaction_scores` were measured, for reports and cards.
+        self.measured: dict[str, Any] = {}
 
     def __call__(self, objective: Objective, last: bool) -> dict[str, float]:
         """The figures of this moment.
@@ -65,126 +69,82 @@ class StageValidation:
             objective: in eval mode, with the weights to be judged.
             last: whether training is over: pictures are drawn then.
         """
-        figures = self.losses(objective)
-        if self.stage.name == "pssl":
-            figures |= self.style_similarity(objective, last)
-        elif self.stage.name in ("gafrg", "pwsg") and self.config.run.validation_clips:
-            figures |= self.reaction_scores(objective, last)
-        return figures
+        self.draws_pictures = last and self.accelerator.is_main_process
+        return self.losses(objective) | self.stage.figures(objective, self)
 
     def losses(self, objective: Objective) -> dict[str, float]:
-        """The stage's loss over the same windows with the same noise every time."""
-        wanted, available = self.config.run.validation_examples, len(self.examples)
-        if self.stage.name == "pssl":
+        """The stage's loss over the same examples with the same noise every time."""
+        wanted, available = self.run.validation_examples, len(self.examples)
+        if self.stage.whole_batches:
             wanted = min(wanted, available)  # one pass is plenty: an example is a whole batch of clips
         keys = [divmod(position, available) for position in self._share(wanted)]
-        size = 1 if self.stage.name == "pssl" else BATCH_SIZE
+        size = 1 if self.stage.whole_batches else BATCH_SIZE
         sums: dict[str, float] = {}
         for first in range(0, len(keys), size):
             batch = self.stage.collate(self.examples.__getitems__(keys[first : first + size]))
             count = len(keys[first : first + size])
-            batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+            batch = {name: value.to(self.device) for name, value in batch.items()}
             for name, value in objective(batch).items():
                 sums[name] = sums.get(name, 0.0) + count * value.item()
         return {name: value / wanted for name, value in self._summed(sums).items()}
 
-    def style_similarity(self, objective: Any, last: bool) -> dict[str, float]:
-        """Mean cosine of two clips' styles, of the same person and of different people."""
-        arrays = self.corpus.split(SPLIT).arrays
-        rows = _spread(len(arrays), MOST_STYLES)
-        styles = torch.cat([self._style(objective, arrays.coefficients(row)) for row in rows])
-        labels = np.unique(arrays.listener_ids[rows], return_inverse=True)[1]
-        similarity = (styles @ styles.T).cpu().numpy()
-        same = labels[:, None] == labels[None, :]
-        apart = ~np.eye(len(rows), dtype=bool)
-        if last and self.accelerator.is_main_process:
-            draw_styles(styles.cpu().numpy(), labels, self.output_dir / "pictures" / "styles.png", self.config.seed)
-        return {
-            "style_similarity_within": float(similarity[same & apart].mean()) if (same & apart).any() else 0.0,
-            "style_similarity_between": float(similarity[~same].mean()) if (~same).any() else 0.0,
-        }
-
-    def _style(self, objective: Any, coefficients: np.ndarray) -> Tensor:
-        clip = torch.from_numpy(np.array(coefficients))[None].to(self.accelerator.device)
-        return objective.trained(objective.feature_extractor.remove_mean_face(clip)).style
-
-    def reaction_scores(self, objective: Any, last: bool) -> dict[str, float]:
-        """FRCorr and FRdist of reactions to a fixed set of clips: MAFRG in stage gafrg, PMAFRG in stage pwsg."""
-        personal = self.stage.name == "pwsg"
+    def reaction_scores(self, pipeline: ReactionPipeline, personal: bool = False, **settings: Any) -> dict[str, float]:
+        """FRCorr and FRdist of reactions to a fixed set of clips; see `baselines.stage.Validation`."""
+        if not self.run.validation_clips:
+            return {}
         part = self.corpus.split(SPLIT, personal=personal)
-        rows = _spread(len(part.arrays), self.config.run.validation_clips)
+        rows = spread(len(part.arrays), self.run.validation_clips)
         mine = rows[self._share(len(rows))]
+        settings = {"num_reactions": self.run.validation_reactions, **settings}
+        self.measured = {**settings, "clips": len(rows)}
         sums = {"frcorr": 0.0, "frdist": 0.0}
         if len(mine):
-            pipeline = self._pipeline(objective)
-            outputs = [self._react(pipeline, part, row, personal) for row in mine]
-            if last and self.accelerator.is_main_process:
-                self._draw(part, mine[0], outputs[0])
-            reactions = stack_clips([output.reactions[0] for output in outputs], axis=1)
+            pipeline.set_progress_bar_config(disable=True)
+            outputs = [self._react(pipeline, part, int(row), personal, settings) for row in mine]
+            if self.draws_pictures:
+                self._draw(part, int(mine[0]), outputs[0])
+            reactions = stack_clips([np.asarray(output.reactions[0]) for output in outputs], axis=1)
             targets = stack_clips([part.arrays.emotion(row) for row in range(len(part.arrays))])
             frames = min(reactions.shape[2], targets.shape[1])
             scored = (reactions[:, :, :frames], targets[:, :frames], part.appropriate[mine])
             sums = {"frcorr": frcorr_per_clip(*scored).sum(), "frdist": frdist_per_clip(*scored).sum()}
         return {name: value / len(rows) for name, value in self._summed(sums).items()}
 
-    def _pipeline(self, objective: Any) -> PerFRDiffPipeline:
-        models = {**objective.frozen, self.stage.component: objective.trained}
-        pipeline = PerFRDiffPipeline(
-            denoiser=models["denoiser"],
-            emotion_vae=models["emotion_vae"],
-            scheduler=objective.scheduler,
-            feature_extractor=objective.feature_extractor,
-            style_encoder=models.get("style_encoder"),
-            weight_shift_generator=models.get("weight_shift_generator"),
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
-
-    def _react(self, pipeline: PerFRDiffPipeline, part: SplitArrays, row: int, personal: bool) -> Any:
+    def _react(
+        self, pipeline: ReactionPipeline, part: SplitArrays, row: int, personal: bool, settings: dict[str, Any]
+    ) -> ReactionOutput:
         """Reactions to the speaker of a row, with the same noise every time."""
-        arrays, history = part.arrays, None
-        if personal:
-            everybody = self.corpus.split(SPLIT).arrays
-            history = everybody.coefficients(history_row(everybody, arrays.listener_ids[row])).copy()[None]
-        speaker = arrays.partner[row]
-        return pipeline(
-            speaker_audio=arrays.audio(speaker).copy()[None],
-            speaker_emotion=arrays.emotion(speaker).copy()[None],
-            speaker_coefficients=arrays.coefficients(speaker).copy()[None],
-            listener_history=history,
-            num_reactions=self.config.run.validation_reactions,
-            num_inference_steps=self.config.run.validation_steps,
-            generator=torch.Generator().manual_seed(int(row)),
-            output_type="np",
-        )
+        return react_to_clips(pipeline, part.arrays, [row], self._history_in(part) if personal else None, **settings)
 
-    def _draw(self, part: SplitArrays, row: int, output: Any) -> None:
+    def _history_in(self, part: SplitArrays) -> Any:
+        """From a row of a part to its listener's history, by the one rule, among all clips of the split."""
+        everybody = self.corpus.split(SPLIT).arrays
+
+        def history(row: int) -> np.ndarray:
+            arrays = part.arrays
+            same = (everybody.listener_ids == arrays.listener_ids[row]) & (everybody.clips == arrays.clips[row])
+            (there,) = np.flatnonzero(same)
+            return everybody.coefficients(history_row(everybody, int(there)))
+
+        return history
+
+    def _draw(self, part: SplitArrays, row: int, output: ReactionOutput) -> None:
         def recorded(number: int) -> Behaviour:
             arrays = part.arrays
             return Behaviour(emotion=arrays.emotion(number), coefficients=arrays.coefficients(number))
 
-        generated = [
-            Behaviour(emotion=emotion, coefficients=coefficients)
-            for emotion, coefficients in zip(output.reactions[0][:2], output.coefficients[0][:2])
-        ]
+        generated = [output.behaviour(0, number) for number in range(min(2, len(output.reactions[0])))]
         path = self.output_dir / "pictures" / f"reactions_{self.stage.name}.png"
         title = f"Stage {self.stage.name}: a clip of the validation split"
-        draw_reactions(recorded(part.arrays.partner[row]), recorded(row), generated, path, title)
+        draw_reactions(recorded(int(part.arrays.partner[row])), recorded(row), generated, path, title)
 
     def _share(self, count: int) -> range:
         return range(self.accelerator.process_index, count, self.accelerator.num_processes)
 
     def _summed(self, sums: dict[str, float]) -> dict[str, float]:
         names = sorted(sums)
-        values = torch.tensor([float(sums[name]) for name in names], device=self.accelerator.device)
+        values = torch.tensor([float(sums[name]) for name in names], device=self.device)
         return dict(zip(names, self.accelerator.reduce(values, "sum").tolist()))
-
-
-def history_row(arrays: ClipArrays, listener_id: str) -> int:
-    """The row of a listener's clip 1, which serves as history in PMAFRG; without one, the listener's first row."""
-    rows = np.flatnonzero(arrays.listener_ids == listener_id)
-    first = rows[arrays.clips[rows] == "1"]
-    return int(first[0] if len(first) else rows[0])
 
 
 def stack_clips(clips: list[np.ndarray], axis: int = 0) -> np.ndarray:
@@ -193,6 +153,6 @@ def stack_clips(clips: list[np.ndarray], axis: int = 0) -> np.ndarray:
     return np.stack([np.take(clip, range(frames), axis=axis) for clip in clips])
 
 
-def _spread(count: int, most: int) -> np.ndarray:
+def spread(count: int, most: int) -> np.ndarray:
     """At most `most` of `count` rows, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

@@ -16,6 +16,7 @@ import yaml
 
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+from perfrdiff_hf.training.stages import PERFRDIFF
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ TINY = {
         "weight_shift_generator": {"hidden_size": 16, "shift_type": "low_rank", "rank": 2, "edited": {"layers": [0]}},
     },
     "data": {"num_reactions": 2, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2},
-    "stages": {name: {"max_steps": 3, "batch_size": 2} for name in ("emotion_vae", "pssl", "gafrg", "pwsg")},
+    "stages": {name: {"max_steps": 3, "batch_size": 2} for name in PERFRDIFF.stage_names},
     "run": {
         "log_every": 1, "checkpoint_every": 0, "validation_examples": 2,
         "validation_clips": 1, "validation_reactions": 1, "validation_steps": 2,
@@ -56,7 +57,13 @@ def options(world: Path, config: Path, tmp_path: Path) -> Callable[..., list[str
     """The words of a command line that would work, with some of them changed."""
 
     def make(**changes: str) -> list[str]:
-        values = {"stage": "pssl", "config": config, "data_dir": world, "output_dir": tmp_path / "out", **changes}
+        values = {
+            "stage": "style_encoder",
+            "config": config,
+            "data_dir": world,
+            "output_dir": tmp_path / "out",
+            **changes,
+        }
         return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
     return make
@@ -108,15 +115,25 @@ def test_two_processes_under_torchrun(world: Path, config: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stage": "gan"}, "--stage must be one of emotion_vae, pssl, gafrg, pwsg, all; given: 'gan'"),
-        ({"stage": "gafrg"}, r"Stage gafrg needs the emotion_vae .* python examples/train.py --stage emotion_vae"),
-        ({"stage": "pwsg"}, "Stage pwsg needs the emotion_vae of stage emotion_vae"),
-        ({"config": "absent.yaml"}, "--config: there is no file absent.yaml"),
+        (
+            {"stage": "gan"},
+            "stage must be one of emotion_vae, style_encoder, denoiser, weight_shift_generator, all; given: 'gan'",
+        ),
+        ({"stage": "pssl"}, r"given: 'pssl'\. Did you mean style_encoder\?"),
+        (
+            {"stage": "denoiser"},
+            r"Stage denoiser needs the emotion_vae, .* with stage 'emotion_vae' and the same output_dir",
+        ),
+        ({"stage": "weight_shift_generator"}, "Stage weight_shift_generator needs the emotion_vae,"),
+        ({"config": "absent.yaml"}, "config: there is no file absent.yaml"),
         ({"data_dir": "absent"}, "data_dir: there is no folder absent"),
-        ({"stages.pssl.lerning_rate": "1"}, "unknown key stages.pssl.lerning_rate. Did you mean learning_rate"),
+        (
+            {"stages.style_encoder.lerning_rate": "1"},
+            "unknown key stages.style_encoder.lerning_rate. Did you mean learning_rate",
+        ),
         ({"models.denoiser.num_heads": "3"}, "models.denoiser: hidden_size"),
         ({"resume_from_checkpoint": "step-00000007"}, "there is no step-00000007"),
-        ({"hub_model_id": "user/model", "push_to_hub": ""}, "--push_to_hub"),
+        ({"hub_model_id": "user/model", "push_to_hub": ""}, "push_to_hub needs hub_model_id"),
     ],
 )
 def test_refused_within_seconds(
@@ -133,7 +150,7 @@ def test_refused_within_seconds(
 
 def test_output_that_cannot_be_written(options: Callable, refused: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused("train", *options(output_dir=tmp_path / "file" / "out"), match="output_dir")
+    refused("train", *options(output_dir=tmp_path / "file" / "out"), match="output_dir: .* cannot be made")
 
 
 def test_data_that_fails_its_check(options: Callable, refused: Callable, world: Path, tmp_path: Path) -> None:
@@ -146,7 +163,7 @@ def test_data_that_fails_its_check(options: Callable, refused: Callable, world: 
 def test_earlier_checkpoints_are_not_overwritten_by_accident(
     options: Callable, refused: Callable, trained: Path, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "out" / "checkpoints" / "pssl" / "step-00000003"
+    checkpoint = tmp_path / "out" / "checkpoints" / "style_encoder" / "step-00000003"
     checkpoint.mkdir(parents=True)
     refused("train", *options(), match=r"holds checkpoints .*resume_from_checkpoint")
     assert checkpoint.is_dir()

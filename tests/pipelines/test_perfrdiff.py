@@ -126,6 +126,17 @@ def test_previous_reaction_is_fed_back_in_paper_mode(make_pipeline, speaker, see
     assert not torch.allclose(a[:, :, 50:], b[:, :, 50:])
 
 
+def test_a_history_is_not_rounded_before_the_mean_face_is_removed(make_pipeline, histories):
+    """In half precision, a head pitch near its mean of 3.2 would lose what sets it apart from that mean."""
+    pipeline = make_pipeline()
+    pipeline.style_encoder.to(torch.bfloat16)
+    read = []
+    pipeline.style_encoder.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    pipeline.personalise(histories)
+    exact = torch.from_numpy(histories - np.asarray(pipeline.feature_extractor.mean_face, np.float32))
+    assert torch.equal(read[0], exact.to(torch.bfloat16))
+
+
 def test_speakers_of_a_batch_are_kept_apart_in_paper_mode(make_pipeline, speaker):
     """Each reaction is a condition of its own there, and must be that of its own speaker."""
     paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))

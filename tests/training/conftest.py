@@ -19,8 +19,7 @@ from safetensors.torch import load_file
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
-STAGES = ("emotion_vae", "pssl", "gafrg", "pwsg")
-COMPONENTS = dict(zip(STAGES, ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")))
+STAGES = ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
 
 SETTINGS: dict[str, Any] = {
     "seed": 5,
@@ -137,7 +136,7 @@ def after_earlier_stages(trained: Path, tmp_path: Path) -> Callable[[str], Path]
         output = tmp_path / f"run-{stage}"
         output.mkdir()
         for earlier in STAGES[: STAGES.index(stage)]:
-            (output / COMPONENTS[earlier]).symlink_to(trained / COMPONENTS[earlier])
+            (output / earlier).symlink_to(trained / earlier)
         return output
 
     return prepare
@@ -160,7 +159,7 @@ def logged(output: Path, stage: str) -> list[dict[str, float]]:
 
 def weights(output: Path, stage: str) -> dict[str, Any]:
     """The weights that a stage saved."""
-    (path,) = (output / COMPONENTS[stage]).glob("*.safetensors")
+    (path,) = (output / stage).glob("*.safetensors")
     return load_file(path)
 
 

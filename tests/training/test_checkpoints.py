@@ -167,7 +167,7 @@ def test_the_saved_pipeline_knows_the_data_and_its_parts(
     np.testing.assert_allclose(pipeline.feature_extractor.mean_face, mean_face, rtol=1e-6)
     assert np.abs(mean_face - MEAN_FACE).max() > 0.1
     for stage, component in zip(
-        ("emotion_vae", "pssl", "gafrg", "pwsg"),
+        ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"),
         ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"),
     ):
         state = getattr(pipeline, component).state_dict()

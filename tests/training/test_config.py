@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from perfrdiff_hf.training.config import STAGES, StageConfig, load_config
+from perfrdiff_hf.training.config import StageConfig, TrainingConfig, config_names, load_config
 from perfrdiff_hf.training.optimisers import learning_rate
-from perfrdiff_hf.training.stages import check_models
+from perfrdiff_hf.training.stages import PERFRDIFF
 
 
+STAGES = PERFRDIFF.stage_names
 CONFIGS = Path(__file__).resolve().parents[2] / "examples" / "configs"
 LEAST = {"stages": {name: {"max_steps": 5} for name in STAGES}}
 
@@ -23,47 +24,59 @@ def write(folder: Path, values: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["paper", "demo", "bench"])
+@pytest.mark.parametrize("name", config_names())
 def test_shipped_configurations_describe_models_that_can_be_built(name: str) -> None:
-    check_models(load_config(CONFIGS / f"{name}.yaml"))
+    PERFRDIFF.check_recipe(load_config(name))
 
 
 def test_paper_configuration_is_the_papers() -> None:
     config = load_config(CONFIGS / "paper.yaml")
-    stages = config.stages
-    assert (stages.gafrg.optimizer, stages.gafrg.learning_rate, stages.gafrg.batch_size) == ("adamw", 1e-4, 4)
-    assert (stages.pssl.optimizer, stages.pssl.learning_rate, stages.pssl.epochs) == ("adamw", 1e-4, 200)
-    assert (stages.pwsg.optimizer, stages.pwsg.learning_rate, stages.pwsg.momentum) == ("sgd", 1e-3, 0.9)
-    assert (stages.emotion_vae.learning_rate, stages.emotion_vae.weight_decay) == (1e-3, 5e-4)
+    vae, style, denoiser, shifts = (config.stages[name] for name in STAGES)
+    assert (denoiser.optimizer, denoiser.learning_rate, denoiser.batch_size) == ("adamw", 1e-4, 4)
+    assert (style.optimizer, style.learning_rate, style.epochs) == ("adamw", 1e-4, 200)
+    assert (shifts.optimizer, shifts.learning_rate, shifts.momentum) == ("sgd", 1e-3, 0.9)
+    assert (vae.learning_rate, vae.weight_decay) == (1e-3, 5e-4)
     assert config.data.num_reactions == 10
-    assert config.models.denoiser == {}  # the models' defaults are the official sizes
+    assert config.arguments("denoiser") == {}  # the models' defaults are the official sizes
+
+
+def test_the_papers_configuration_for_eight_processes_differs_in_batches_only() -> None:
+    one, eight = (load_config(name).to_dict() for name in ("paper", "paper_8gpu"))
+    for config in (one, eight):
+        for stage in config["stages"].values():
+            del stage["batch_size"]
+    assert one == eight
 
 
 def test_overrides_by_dotted_name(tmp_path: Path) -> None:
-    overrides = {"stages.gafrg.learning_rate": "3e-4", "seed": "7", "models.denoiser.conditions": "[audio]"}
+    overrides = {"stages.denoiser.learning_rate": "3e-4", "seed": "7", "models.denoiser.conditions": "[audio]"}
     config = load_config(write(tmp_path, LEAST), overrides)
-    assert (config.stages.gafrg.learning_rate, config.seed) == (3e-4, 7)
-    assert config.models.denoiser == {"conditions": ["audio"]}
-    assert config.stages.pssl.learning_rate == StageConfig(max_steps=1).learning_rate
+    assert (config.stages["denoiser"].learning_rate, config.seed) == (3e-4, 7)
+    assert config.arguments("denoiser") == {"conditions": ["audio"]}
+    assert config.stages["style_encoder"].learning_rate == StageConfig(max_steps=1).learning_rate
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"stages.gafrg.learning_rat": "1"}, "unknown key stages.gafrg.learning_rat. Did you mean learning_rate"),
+        (
+            {"stages.denoiser.learning_rat": "1"},
+            "unknown key stages.denoiser.learning_rat. Did you mean learning_rate",
+        ),
         ({"stage.gafrg.learning_rate": "1"}, "unknown key stage"),
-        ({"stages.gafrg.learning_rate": "fast"}, "stages.gafrg.learning_rate must be float; given: 'fast'"),
-        ({"stages.gafrg.batch_size": "2.5"}, "stages.gafrg.batch_size must be int; given: 2.5"),
-        ({"stages.gafrg.batch_size": "0"}, "stages.gafrg: batch_size must be at least 1"),
-        ({"stages.gafrg.optimizer": "adam"}, "must be one of adamw, sgd"),
-        ({"stages.gafrg.betas": "[0.9]"}, "must be a list of 2 values"),
-        ({"stages.gafrg.epochs": "3"}, "Exactly one of max_steps and epochs"),
-        ({"stages.gafrg.ema_decay": "1.0"}, "ema_decay must lie in"),
-        ({"stages.gafrg.gradient_accumulation_steps": "3"}, "must be a multiple of gradient_accumulation_steps"),
+        ({"stages.denoiser.learning_rate": "fast"}, "stages.denoiser.learning_rate must be float; given: 'fast'"),
+        ({"stages.denoiser.batch_size": "2.5"}, "stages.denoiser.batch_size must be int; given: 2.5"),
+        ({"stages.denoiser.batch_size": "0"}, "stages.denoiser: batch_size must be at least 1"),
+        ({"stages.denoiser.optimizer": "adam"}, "must be one of adamw, sgd"),
+        ({"stages.denoiser.betas": "[0.9]"}, "must be a list of 2 values"),
+        ({"stages.denoiser.epochs": "3"}, "Exactly one of max_steps and epochs"),
+        ({"stages.denoiser.ema_decay": "1.0"}, "ema_decay must lie in"),
+        ({"stages.denoiser.gradient_accumulation_steps": "3"}, "must be a multiple of gradient_accumulation_steps"),
         ({"data.contrast": "between"}, "must be one of within, random"),
         ({"run.mixed_precision": "fp8"}, "must be one of no, bf16, fp16"),
         ({"run": "5"}, "run must hold keys and values"),
-        ({"seed": "3", "seed.gafrg": "5"}, "seed is a single value"),
+        ({"seed": "3", "seed.denoiser": "5"}, "seed is a single value"),
+        ({"seed": "["}, "seed: '\\[' is not valid YAML"),
     ],
 )
 def test_refused(tmp_path: Path, overrides: dict[str, str], message: str) -> None:
@@ -72,8 +85,10 @@ def test_refused(tmp_path: Path, overrides: dict[str, str], message: str) -> Non
 
 
 def test_files_that_are_no_configuration(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="config: there is no file"):
         load_config(tmp_path / "absent.yaml")
+    with pytest.raises(FileNotFoundError, match="no shipped configuration of that name; shipped are bench, demo"):
+        load_config("absent")
     path = tmp_path / "config.yaml"
     path.write_text("stages: [")
     with pytest.raises(ValueError, match="not valid YAML"):
@@ -81,8 +96,10 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
     path.write_text("- 1")
     with pytest.raises(ValueError, match="must hold keys and values"):
         load_config(path)
-    path.write_text("stages: {pssl: {max_steps: 3}}")
-    with pytest.raises(ValueError, match=r"missing stages.emotion_vae, stages.gafrg, stages.pwsg"):
+    path.write_text("stages: {style_encoder: {max_steps: 3}}")
+    with pytest.raises(
+        ValueError, match=r"missing stages.emotion_vae, stages.denoiser, stages.weight_shift_generator"
+    ):
         load_config(path)
 
 
@@ -90,7 +107,13 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         ({"models.denoiser.hidden_size": "30", "models.denoiser.num_heads": "4"}, "denoiser: hidden_size"),
-        ({"models.denoiser.hiden_size": "32"}, "unknown key models.denoiser.hiden_size"),
+        ({"models.denoiser.hiden_size": "32"}, r"unknown key models.denoiser.hiden_size. Did you mean hidden_size\?"),
+        ({"models.denoser.hidden_size": "32"}, r"unknown key models.denoser. Did you mean denoiser\?"),
+        ({"models.gafrg.hidden_size": "32"}, r"unknown key models.gafrg. Did you mean denoiser\?"),
+        (
+            {"models.weight_shift_generator.edited_layers": "{}"},
+            "unknown key models.weight_shift_generator.edited_layers",
+        ),
         ({"models.denoiser.conditions": "[audio, smell]"}, "denoiser: conditions"),
         ({"models.denoiser.conditions": "[audio, personal]"}, "cannot be trained here"),
         ({"models.style_encoder.hidden_size": "30"}, "models.style_encoder"),
@@ -105,7 +128,22 @@ def test_impossible_models_are_found_without_building_them(
     tmp_path: Path, overrides: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_models(load_config(write(tmp_path, LEAST), overrides))
+        PERFRDIFF.check_recipe(load_config(write(tmp_path, LEAST), overrides))
+
+
+def test_a_shipped_configuration_is_known_by_its_name_unless_a_file_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config("demo", {"seed": "3"}) == load_config(CONFIGS / "demo.yaml", {"seed": "3"})
+    (tmp_path / "demo").write_text(yaml.safe_dump(LEAST))
+    assert load_config("demo").stages["denoiser"].max_steps == 5
+
+
+def test_a_configuration_survives_being_written(tmp_path: Path) -> None:
+    config = load_config("bench")
+    assert load_config(write(tmp_path, config.to_dict())) == config
+    assert isinstance(config, TrainingConfig)
 
 
 def test_learning_rates() -> None:

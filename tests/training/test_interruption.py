@@ -13,7 +13,7 @@ import pytest
 import torch
 
 
-STAGES = ("emotion_vae", "pssl", "gafrg", "pwsg")
+STAGES = ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
 
 
 def wait_for_step(read_log: Callable, output: Path, stage: str, step: int, process: Any) -> None:
@@ -57,27 +57,27 @@ def test_killed_three_times_and_resumed(
 def test_sigterm_saves_and_exits(
     workshop: Any, trained: Path, after_earlier_stages: Callable, read_log: Callable, read_weights: Callable
 ) -> None:
-    output = after_earlier_stages("gafrg")
+    output = after_earlier_stages("denoiser")
     changes = {"run": {"checkpoint_every": 0}}
-    (process,) = workshop.launch("gafrg", output, changes=changes)
-    wait_for_step(read_log, output, "gafrg", 2, process)
+    (process,) = workshop.launch("denoiser", output, changes=changes)
+    wait_for_step(read_log, output, "denoiser", 2, process)
     process.terminate()
     process.join(60)
     assert process.exitcode == 143
-    (checkpoint,) = (output / "checkpoints" / "gafrg").iterdir()
+    (checkpoint,) = (output / "checkpoints" / "denoiser").iterdir()
     assert checkpoint.name >= "step-00000002"
-    workshop.train("gafrg", output, changes=changes, resume_from_checkpoint="latest")
-    expected, resumed = read_weights(trained, "gafrg"), read_weights(output, "gafrg")
+    workshop.train("denoiser", output, changes=changes, resume_from_checkpoint="latest")
+    expected, resumed = read_weights(trained, "denoiser"), read_weights(output, "denoiser")
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
 def test_dropout_is_resumed_too(workshop: Any, after_earlier_stages: Callable, read_weights: Callable) -> None:
     changes = {"models": {"denoiser": {"dropout": 0.2}}, "run": {"checkpoint_every": 5, "keep_checkpoints": 9}}
-    output = after_earlier_stages("gafrg")
-    workshop.train("gafrg", output, changes=changes)
-    whole = read_weights(output, "gafrg")
-    workshop.train("gafrg", output, changes=changes, resume_from_checkpoint="step-00000005")
-    resumed = read_weights(output, "gafrg")
+    output = after_earlier_stages("denoiser")
+    workshop.train("denoiser", output, changes=changes)
+    whole = read_weights(output, "denoiser")
+    workshop.train("denoiser", output, changes=changes, resume_from_checkpoint="step-00000005")
+    resumed = read_weights(output, "denoiser")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -15,8 +15,8 @@ from perfrdiff_hf.models.gafrg import GAFRGTransformer1DModel
 from perfrdiff_hf.models.pssl import PSSLConfig, PSSLModel
 from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
-from perfrdiff_hf.training.objectives import EmotionVAEObjective, GAFRGObjective, PSSLObjective, PWSGObjective
-from perfrdiff_hf.training.order import DiffusionDraws
+from perfrdiff_hf.training.stages import EmotionVAEObjective, GAFRGObjective, PSSLObjective, PWSGObjective
+from perfrdiff_hf.training.stages.denoising import DiffusionDraws
 
 
 WINDOW = 10
@@ -204,7 +204,7 @@ def test_pssl_contrasts_those_who_answer_the_same_speaker() -> None:
     assert not torch.isclose(mixed, alone.mean(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("stage", ["emotion_vae", "pssl", "gafrg", "pwsg"])
+@pytest.mark.parametrize("stage", ["emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"])
 def test_the_mean_face_of_the_data_is_removed(stage: str) -> None:
     """Faces around one mean with that mean face in the extractor teach what faces around zero do without one."""
     mean = torch.arange(58) * 0.25 - 7
@@ -214,14 +214,14 @@ def test_the_mean_face_of_the_data_is_removed(stage: str) -> None:
             "coefficients": torch.randn(3, WINDOW, 58),
             "latent_noise": torch.randn(3, 4),
         },
-        "pssl": {
+        "style_encoder": {
             "coefficients": torch.randn(4, 12, 58),
             "label": torch.tensor([0, 0, 1, 1]),
             "group": torch.zeros(4, dtype=torch.long),
             "batch_index": torch.zeros(4, dtype=torch.long),
         },
-        "gafrg": reaction_batch(3, 2),
-        "pwsg": reaction_batch(3, 1, history=True),
+        "denoiser": reaction_batch(3, 2),
+        "weight_shift_generator": reaction_batch(3, 1, history=True),
     }[stage]
 
     def loss(mean_face: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -229,9 +229,9 @@ def test_the_mean_face_of_the_data_is_removed(stage: str) -> None:
         extractor = PerFRDiffFeatureExtractor(mean_face=mean_face.tolist())
         objective = {
             "emotion_vae": lambda: EmotionVAEObjective(vae(), extractor),
-            "pssl": lambda: PSSLObjective(style_encoder(), extractor),
-            "gafrg": lambda: GAFRGObjective(denoiser(), extractor, {"emotion_vae": vae()}, scheduler()),
-            "pwsg": lambda: pwsg_objective(extractor=extractor),
+            "style_encoder": lambda: PSSLObjective(style_encoder(), extractor),
+            "denoiser": lambda: GAFRGObjective(denoiser(), extractor, {"emotion_vae": vae()}, scheduler()),
+            "weight_shift_generator": lambda: pwsg_objective(extractor=extractor),
         }[stage]()
         return objective(batch)["loss"]
 

@@ -13,7 +13,7 @@ import torch
 from perfrdiff_hf.training.order import ExampleStream, mixed_seed
 
 
-@pytest.mark.parametrize("stage", ["emotion_vae", "pssl", "gafrg", "pwsg"])
+@pytest.mark.parametrize("stage", ["emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"])
 def test_two_processes_have_the_losses_of_one(
     stage: str, workshop: Any, after_earlier_stages: Callable, read_log: Callable, read_weights: Callable
 ) -> None:
@@ -21,7 +21,7 @@ def test_two_processes_have_the_losses_of_one(
     changes = {"stages": {stage: {"max_steps": 50, "max_grad_norm": 1.0}}, "run": {"checkpoint_every": 0}}
     losses = {}
     for processes in (1, 2):
-        workshop.train(stage, output, processes, changes=changes)
+        workshop.train(stage, output, processes, changes=changes, overwrite_output_dir=True)
         losses[processes] = torch.tensor([line["loss"] for line in read_log(output, stage) if "loss" in line])
     assert len(losses[1]) == 50
     torch.testing.assert_close(losses[2], losses[1], rtol=0, atol=1e-5)
@@ -30,27 +30,27 @@ def test_two_processes_have_the_losses_of_one(
 def test_two_processes_resume_as_one(
     workshop: Any, after_earlier_stages: Callable, read_log: Callable, read_weights: Callable
 ) -> None:
-    output = after_earlier_stages("pwsg")
+    output = after_earlier_stages("weight_shift_generator")
     changes = {"run": {"checkpoint_every": 4, "keep_checkpoints": 9}}
-    workshop.train("pwsg", output, 2, changes=changes)
-    whole = read_weights(output, "pwsg")
-    workshop.train("pwsg", output, 2, changes=changes, resume_from_checkpoint="step-00000004")
-    resumed = read_weights(output, "pwsg")
+    workshop.train("weight_shift_generator", output, 2, changes=changes)
+    whole = read_weights(output, "weight_shift_generator")
+    workshop.train("weight_shift_generator", output, 2, changes=changes, resume_from_checkpoint="step-00000004")
+    resumed = read_weights(output, "weight_shift_generator")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_accumulation_and_workers_change_nothing(
     workshop: Any, after_earlier_stages: Callable, read_log: Callable
 ) -> None:
-    output = after_earlier_stages("gafrg")
+    output = after_earlier_stages("denoiser")
     losses = []
     for changes in (
         {},
-        {"stages": {"gafrg": {"gradient_accumulation_steps": 2}}},
+        {"stages": {"denoiser": {"gradient_accumulation_steps": 2}}},
         {"run": {"num_workers": 2}},
     ):
-        workshop.train("gafrg", output, changes=changes, overwrite_output_dir=True)
-        losses.append(torch.tensor([line["loss"] for line in read_log(output, "gafrg") if "loss" in line]))
+        workshop.train("denoiser", output, changes=changes, overwrite_output_dir=True)
+        losses.append(torch.tensor([line["loss"] for line in read_log(output, "denoiser") if "loss" in line]))
     torch.testing.assert_close(losses[1], losses[0], rtol=0, atol=1e-5)
     assert torch.equal(losses[2], losses[0])
 
@@ -58,10 +58,10 @@ def test_accumulation_and_workers_change_nothing(
 def test_half_precision_learns_nearly_the_same(
     workshop: Any, trained: Any, after_earlier_stages: Callable, read_log: Callable
 ) -> None:
-    output = after_earlier_stages("pwsg")
-    workshop.train("pwsg", output, changes={"run": {"mixed_precision": "bf16"}})
+    output = after_earlier_stages("weight_shift_generator")
+    workshop.train("weight_shift_generator", output, changes={"run": {"mixed_precision": "bf16"}})
     half, whole = (
-        torch.tensor([line["loss"] for line in read_log(folder, "pwsg") if "loss" in line])
+        torch.tensor([line["loss"] for line in read_log(folder, "weight_shift_generator") if "loss" in line])
         for folder in (output, trained)
     )
     assert not torch.equal(half, whole)

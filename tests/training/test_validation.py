@@ -13,48 +13,51 @@ from accelerate import Accelerator
 
 from perfrdiff_hf.behaviour import MEAN_FACE, Behaviour
 from perfrdiff_hf.data.corpus import Corpus
-from perfrdiff_hf.feature_extraction import PerFRDiffFeatureExtractor
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline, PerFRDiffPipelineOutput
 from perfrdiff_hf.training.config import load_config
 from perfrdiff_hf.training.order import KeyedExamples
 from perfrdiff_hf.training.pictures import draw_reactions, draw_styles
-from perfrdiff_hf.training.run import new_scheduler
-from perfrdiff_hf.training.stages import COMPONENT_CLASSES, STAGE, load_parts
-from perfrdiff_hf.training.validation import StageValidation, history_row, stack_clips
+from perfrdiff_hf.training.saving import feature_extractor_of
+from perfrdiff_hf.training.stages import PERFRDIFF
+from perfrdiff_hf.training.validation import StageValidation, stack_clips
 
 
 def test_validation_is_the_same_however_often_and_does_not_disturb_training(
     workshop: Any, trained: Path, after_earlier_stages: Callable, read_log: Callable, read_weights: Callable
 ) -> None:
-    output = after_earlier_stages("gafrg")
+    output = after_earlier_stages("denoiser")
     changes = {
-        "stages": {"gafrg": {"learning_rate": 1e-3}},
+        "stages": {"denoiser": {"learning_rate": 1e-3}},
         "run": {"validate_every": 4, "validation_clips": 1, "validation_reactions": 1, "validation_steps": 2},
     }
-    workshop.train("gafrg", output, changes=changes)
-    expected, watched = read_weights(trained, "gafrg"), read_weights(output, "gafrg")
+    workshop.train("denoiser", output, changes=changes)
+    expected, watched = read_weights(trained, "denoiser"), read_weights(output, "denoiser")
     assert all(torch.equal(expected[name], watched[name]) for name in expected)
-    lines = [line for line in read_log(output, "gafrg") if "validation_loss" in line]
+    lines = [line for line in read_log(output, "denoiser") if "validation_loss" in line]
     assert [line["step"] for line in lines] == [4, 8, 12]
     assert all({"validation_frcorr", "validation_frdist"} <= line.keys() for line in lines)
-    last = [line for line in read_log(trained, "gafrg") if "validation_loss" in line][-1]
+    last = [line for line in read_log(trained, "denoiser") if "validation_loss" in line][-1]
     assert lines[-1]["validation_loss"] == last["validation_loss"]
-    assert (output / "pictures" / "reactions_gafrg.png").stat().st_size > 10_000
+    assert (output / "pictures" / "reactions_denoiser.png").stat().st_size > 10_000
 
 
 def test_two_processes_validate_as_one(workshop: Any, after_earlier_stages: Callable, read_log: Callable) -> None:
     # A rate of almost nothing: both judge the same model, and what one process sums up is what two do.
     changes = {
-        "stages": {"pwsg": {"learning_rate": 1e-12}},
+        "stages": {"weight_shift_generator": {"learning_rate": 1e-12}},
         "run": {"validation_clips": 3, "validation_reactions": 1, "validation_steps": 2},
     }
-    output, figures = after_earlier_stages("pwsg"), []
+    output, figures = after_earlier_stages("weight_shift_generator"), []
     for processes in (1, 2):
-        workshop.train("pwsg", output, processes, changes=changes, overwrite_output_dir=True)
-        figures.append([line for line in read_log(output, "pwsg") if "validation_loss" in line][-1])
+        workshop.train("weight_shift_generator", output, processes, changes=changes, overwrite_output_dir=True)
+        figures.append([line for line in read_log(output, "weight_shift_generator") if "validation_loss" in line][-1])
     assert figures[0].keys() == figures[1].keys()
     for name in figures[0]:
         assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-5)
+
+
+def saved_model(folder: Path, name: str) -> Any:
+    return PERFRDIFF.stage(name).model.from_pretrained(str(folder / name))
 
 
 @pytest.fixture
@@ -64,16 +67,16 @@ def validate_stage(workshop: Any, trained: Path, tmp_path: Path, monkeypatch: py
 
     def validate(name: str, **run: Any) -> tuple[dict[str, float], list[dict[str, Any]], Corpus]:
         config = load_config(workshop.config_file(f"validate-{name}", {"run": run}))
-        stage, calls = STAGE[name], []
-        extractor = PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist())
-        model = COMPONENT_CLASSES[stage.component].from_pretrained(str(trained / stage.component)).eval()
-        objective = stage.objective(model, load_parts(stage, trained), extractor, new_scheduler(config))
+        stage, calls = PERFRDIFF.stage(name), []
+        parts = {part: saved_model(trained, part) for part in (*stage.needs, name)}
+        extractor = feature_extractor_of(corpus, config)
+        objective = stage.objective(parts.pop(name).eval(), parts, extractor, config)
         draws = stage.draws(config, objective)
         validation = StageValidation(stage, corpus, config, draws, tmp_path, Accelerator(cpu=True))
 
         def called(pipeline: PerFRDiffPipeline, **options: Any) -> PerFRDiffPipelineOutput:
             calls.append(options)
-            frames, reactions = options["speaker_audio"].shape[1], options["num_reactions"]
+            frames, reactions = len(options["speaker"][0]), options["num_reactions"]
             shape = (1, reactions, frames)
             return PerFRDiffPipelineOutput(np.zeros((*shape, 25)), np.zeros((*shape, 58)))
 
@@ -84,33 +87,32 @@ def validate_stage(workshop: Any, trained: Path, tmp_path: Path, monkeypatch: py
     return validate
 
 
-@pytest.mark.parametrize("stage", ["gafrg", "pwsg"])
+@pytest.mark.parametrize("stage", ["denoiser", "weight_shift_generator"])
 def test_reactions_are_scored_on_the_validation_split_with_the_listeners_own_history(
     stage: str, validate_stage: Callable
 ) -> None:
     _, calls, corpus = validate_stage(stage, validation_clips=99, validation_reactions=1, validation_steps=1)
     everybody = corpus.split("val").arrays
-    part = corpus.split("val", personal=stage == "pwsg").arrays
+    part = corpus.split("val", personal=stage == "weight_shift_generator").arrays
     assert len(calls) == len(part) > 2
     for row, call in enumerate(calls):
-        np.testing.assert_array_equal(call["speaker_audio"][0], part.audio(part.partner[row]))
-        if stage == "gafrg":
+        np.testing.assert_array_equal(call["speaker"][0].audio, part.audio(part.partner[row]))
+        if stage == "denoiser":
             assert call["listener_history"] is None
             continue
         own = (everybody.listener_ids == part.listener_ids[row]) & (everybody.clips == "1")
         (history,) = np.flatnonzero(own)
         np.testing.assert_array_equal(call["listener_history"][0], everybody.coefficients(int(history)))
     histories = {np.asarray(call["listener_history"]).tobytes() for call in calls}
-    assert len(histories) == (len(set(part.listener_ids)) if stage == "pwsg" else 1)
+    assert len(histories) == (len(set(part.listener_ids)) if stage == "weight_shift_generator" else 1)
 
 
 def test_the_validation_loss_is_that_of_the_validation_split(validate_stage: Callable, workshop: Any) -> None:
     figures, _, corpus = validate_stage("emotion_vae", validation_examples=4)
     config = load_config(workshop.config_file("loss", {}))
-    stage = STAGE["emotion_vae"]
-    extractor = PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist())
-    trained = COMPONENT_CLASSES["emotion_vae"].from_pretrained(str(workshop.folder / "uninterrupted" / "emotion_vae"))
-    objective = stage.objective(trained.eval(), {}, extractor, new_scheduler(config))
+    stage = PERFRDIFF.stage("emotion_vae")
+    model = saved_model(workshop.folder / "uninterrupted", "emotion_vae")
+    objective = stage.objective(model.eval(), {}, feature_extractor_of(corpus, config), config)
     losses = {}
     for split in ("train", "val"):
         examples = stage.examples(corpus, split, config)
@@ -139,12 +141,3 @@ def test_reaction_pictures(tmp_path: Path) -> None:
 def test_clips_are_cut_at_the_end_of_the_shortest() -> None:
     clips = [np.ones((2, 5, 3)), np.ones((2, 4, 3))]
     assert stack_clips(clips, axis=1).shape == (2, 2, 4, 3)
-
-
-def test_history_is_clip_1_of_the_listener() -> None:
-    class Arrays:
-        listener_ids = np.array(["a", "b", "a", "c"])
-        clips = np.array(["2", "1", "1", "7"])
-
-    arrays: Any = Arrays()
-    assert [history_row(arrays, listener) for listener in "abc"] == [2, 1, 3]

@@ -1,0 +1,80 @@
+"""What decides what is learned: the seed, the models' arguments, and what a training example is.
+
+Systems and their stages read no more than this; how a run is carried out is the business of training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class DataConfig:
+    """What a training example is. A system reads what concerns it.
+
+    Args:
+        window_size: frames of a window.
+        num_reactions: recorded reactions to one speaker window while the generic generator trains (one to many).
+        history_frames: frames of listener history while weight shifts are learned.
+        contrast: `"within"`: the people of a contrastive batch react to the same speaker behaviour (equation 11);
+            `"random"`: they are drawn from everybody.
+        style_frames: frames of each clip of a contrastive batch; None takes whole clips.
+        style_speakers: speaker clips in a contrastive batch.
+        style_listeners: most listeners for each speaker clip of a contrastive batch.
+        style_clips: most clips for each listener of a contrastive batch.
+        drop_all_conditions: probability that an example loses all conditions at once, in addition to the
+            independent losses that the denoiser's `condition_dropout` asks for. Guidance needs the unconditional
+            prediction; independent losses train it in 0.8 % of the examples only.
+
+    Raises:
+        ValueError: if a value is impossible.
+    """
+
+    window_size: int = 50
+    num_reactions: int = 10
+    history_frames: int = 750
+    contrast: Literal["within", "random"] = "within"
+    style_frames: int | None = None
+    style_speakers: int = 3
+    style_listeners: int = 4
+    style_clips: int = 16
+    drop_all_conditions: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "window_size", "num_reactions", "history_frames", "style_frames", "style_speakers")
+        check_at_least(self, 2, "style_listeners", "style_clips")
+        if not 0 <= self.drop_all_conditions < 1:
+            raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """What decides what a system learns.
+
+    Args:
+        models: arguments of each component that differ from its defaults, by the component's name, and of what else
+            the system is made of, such as PerFRDiff's `scheduler`.
+        data: what a training example is.
+        seed: of weights, examples and noise.
+    """
+
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 1234
+
+    def arguments(self, component: str) -> dict[str, Any]:
+        """The arguments of a component, a copy."""
+        return dict(self.models.get(component, {}))
+
+
+def check_at_least(config: Any, least: float, *names: str) -> None:
+    """See that settings which are given are not below a bound.
+
+    Raises:
+        ValueError: if one is.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}; given: {value}.")

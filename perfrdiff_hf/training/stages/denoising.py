@@ -1,0 +1,132 @@
+"""What the two stages that denoise reactions share: equation 10, its draws, and reactions while training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...baselines.recipe import Recipe
+from ...baselines.stage import Draws, Objective, Parts, Stage, Validation
+from ...feature_extraction import PerFRDiffFeatureExtractor
+from ...models.conditions import speaker_conditions
+from ...models.gafrg import GAFRGTransformer1DModel
+from ...models.weight_shifts import WeightShifts
+from ...pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
+
+
+def new_scheduler(recipe: Recipe) -> Any:
+    """The official scheduler, with what the recipe changes in it."""
+    return DDIMScheduler(**(OFFICIAL_SCHEDULER_CONFIG | recipe.arguments("scheduler")))
+
+
+class DenoisingStage(Stage):
+    """A stage whose objective is a `DenoisingObjective`; subclasses say which model learns.
+
+    Attributes:
+        personal: whether reactions are those of a listener whose history is known.
+    """
+
+    personal: ClassVar[bool]
+
+    def draws(self, recipe: Recipe, objective: Any) -> Draws:
+        """Time step, noise, and which conditions go missing."""
+        return DiffusionDraws(
+            objective.scheduler.config.num_train_timesteps,
+            len(objective.denoiser.condition_widths),
+            objective.denoiser.config.condition_dropout,
+            recipe.data.drop_all_conditions,
+        )
+
+    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
+        """FRCorr and FRdist of reactions to a fixed set of clips: generic ones on MAFRG, personal ones on PMAFRG."""
+        parts = {**objective.frozen, self.name: objective.trained}
+        pipeline = PerFRDiffPipeline(
+            **parts, scheduler=objective.scheduler, feature_extractor=objective.feature_extractor
+        )
+        return validation.reaction_scores(pipeline, self.personal, **validation.sampling)
+
+
+class DiffusionDraws:
+    """What equation 10 leaves to chance for one speaker window.
+
+    `timestep`: one for all its reactions; `noise` `(reactions, frames, 25)`: each reaction its own;
+    `dropped` `(kinds,)`: which conditions go missing.
+
+    Args:
+        num_timesteps: of the diffusion.
+        num_kinds: how many kinds of condition the generator has.
+        drop_each: probability with which each goes missing by itself.
+        drop_all: probability with which all go missing together.
+    """
+
+    def __init__(self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float):
+        self.num_timesteps = num_timesteps
+        self.num_kinds = num_kinds
+        self.drop_each = drop_each
+        self.drop_all = drop_all
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        each = torch.rand(self.num_kinds, generator=generator) < self.drop_each
+        together = torch.rand(1, generator=generator) < self.drop_all
+        return {
+            "timestep": torch.randint(self.num_timesteps, (), generator=generator),
+            "noise": torch.randn(example["reactions"].shape, generator=generator),
+            "dropped": each | together,
+        }
+
+
+class DenoisingObjective(Objective):
+    """Equation 10: the mean squared error of the predicted clean reaction.
+
+    Args:
+        trained: the denoiser, or the weight-shift generator.
+        feature_extractor: removes the mean face from coefficients.
+        frozen: see the stages.
+        scheduler: of the diffusion, from diffusers.
+    """
+
+    def __init__(
+        self, trained: nn.Module, feature_extractor: PerFRDiffFeatureExtractor, frozen: Parts, scheduler: Any
+    ):
+        super().__init__(trained, feature_extractor, frozen)
+        self.scheduler = scheduler
+
+    @property
+    def denoiser(self) -> GAFRGTransformer1DModel:
+        """The generator, trained or frozen."""
+        raise NotImplementedError
+
+    def denoising_loss(
+        self, denoiser: GAFRGTransformer1DModel, batch: Mapping[str, Tensor], shifts: WeightShifts | None = None
+    ) -> Tensor:
+        """Equation 10 for a batch of speaker windows with `k` reactions each.
+
+        Args:
+            denoiser: the generator.
+            batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, 25); `timestep` (b,);
+                `dropped` (b, kinds); `speaker_audio` (b, w, 78), `speaker_emotion` (b, w, 25),
+                `speaker_coefficients` (b, w, 58).
+            shifts: of `b` listeners; None trains the generic generator.
+        """
+        reactions, timestep = batch["reactions"], batch["timestep"]
+        noisy = self.scheduler.add_noise(reactions, batch["noise"], timestep)
+        speaker = {
+            "audio": batch["speaker_audio"],
+            "emotion": batch["speaker_emotion"],
+            "coefficients": self.feature_extractor.remove_mean_face(batch["speaker_coefficients"]),
+        }
+        past = batch.get("past_reactions")
+        conditions = speaker_conditions(denoiser, self.frozen.get("emotion_vae"), speaker, past)
+        dropped = {kind: batch["dropped"][:, place] for place, kind in enumerate(denoiser.condition_widths)}
+        if "past_emotion" in conditions:  # each reaction has a past of its own, so each has a condition of its own
+            repeats = reactions.shape[1]
+            dropped = {kind: rows.repeat_interleave(repeats) for kind, rows in dropped.items()}
+            timestep = timestep.repeat_interleave(repeats)
+        tokens = denoiser.encode_condition(conditions, dropped)
+        predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts).sample
+        return functional.mse_loss(predicted, reactions.flatten(0, 1))

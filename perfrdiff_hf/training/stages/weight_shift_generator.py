@@ -1,0 +1,82 @@
+"""Stage `weight_shift_generator`: PWSG learns, from a listener's style, shifts of the frozen generator's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...baselines.recipe import Recipe
+from ...baselines.stage import Examples, Parts
+from ...data.corpus import Corpus
+from ...data.windows import ReactionWindows
+from ...feature_extraction import PerFRDiffFeatureExtractor
+from ...models.gafrg import GAFRGTransformer1DModel
+from ...models.pwsg import OFFICIAL_EDIT, PWSGConfig, PWSGModel
+from .denoising import DenoisingObjective, DenoisingStage, new_scheduler
+
+
+class WeightShiftGeneratorStage(DenoisingStage):
+    """Trains PWSG (equation 7) through the generator that it shifts; everything else is frozen.
+
+    Its argument `edited` names the layers in the words of the paper's table 4, as in
+    `{components: [cross_attention, mapping], layers: [4, 6]}`; their sizes are read from the denoiser.
+    """
+
+    name = "weight_shift_generator"
+    title = "weight-shift generator (PWSG)"
+    model = PWSGModel
+    needs = ("emotion_vae", "style_encoder", "denoiser")
+    reads = ("data.window_size", "data.history_frames", "data.drop_all_conditions", "models.scheduler")
+    setting = "PMAFRG, personalised"
+    personal = True
+
+    def argument_names(self) -> set[str]:
+        """Those of the configuration, with `edited` for `edited_layers`."""
+        return super().argument_names() - {"edited_layers"} | {"edited"}
+
+    def new_model(self, recipe: Recipe, parts: Parts) -> PWSGModel:
+        """See `Stage`."""
+        arguments = recipe.arguments(self.name)
+        edited = parts["denoiser"].editable_layers(**(OFFICIAL_EDIT | arguments.pop("edited", {})))
+        sizes: dict[str, Any] = {"style_size": parts["style_encoder"].config.style_size, "edited_layers": edited}
+        return PWSGModel(PWSGConfig(**(sizes | arguments)))
+
+    def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
+        """Speaker windows, each with one reaction and a history of the listener who reacts; see `ReactionWindows`."""
+        part = corpus.split(split)
+        return ReactionWindows(
+            part.arrays,
+            part.appropriate,
+            num_reactions=1,
+            window_size=recipe.data.window_size,
+            history_frames=recipe.data.history_frames,
+            seed=recipe.seed,
+            mean_face=corpus.mean_face(),
+        )
+
+    def objective(
+        self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
+    ) -> PWSGObjective:
+        """See `Stage`."""
+        return PWSGObjective(model, feature_extractor, parts, new_scheduler(recipe))
+
+
+class PWSGObjective(DenoisingObjective):
+    """Trains the weight-shift generator alone; every example brings the history of a listener of its own."""
+
+    trained: PWSGModel
+
+    @property
+    def denoiser(self) -> GAFRGTransformer1DModel:
+        """The generator, which is frozen."""
+        return self.frozen["denoiser"]
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Batch: see `denoising_loss`, with `k` = 1, and `history` (b, frames, 58)."""
+        with torch.no_grad():
+            history = self.feature_extractor.remove_mean_face(batch["history"])
+            style = self.frozen["style_encoder"](history).style
+        return {"loss": self.denoising_loss(self.denoiser, batch, self.trained(style))}
