@@ -16,6 +16,7 @@ from accelerate import Accelerator
 INTERRUPTED_EXIT_CODE = 143
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 MOST_STEPS_BETWEEN = 100
+GRACE_SECONDS = 60
 
 
 class Interruption:
@@ -78,11 +79,11 @@ class Agreement:
         return stop > 0
 
 
-def ignore_interruption(worker: int) -> None:
-    """For data-loader workers: the process that they work for is told as well, and ends them in its own time.
+def outlive_interruption(worker: int) -> None:
+    """For data-loader workers: the process that they work for is told as well, and ends them when it is ready.
 
     A signal to the whole group of processes, as job schedulers send it, would otherwise kill the workers first, and
-    the run would end in an error instead of a checkpoint.
+    the run would end in an error instead of a checkpoint. A worker that nobody ends goes by itself after a minute.
     """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_SECONDS))

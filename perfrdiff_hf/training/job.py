@@ -13,7 +13,7 @@ from ..baselines.system import System, get_system
 from ..cards import REPORT_NAME, UNKNOWN_LICENSE, read_report
 from .checkpoints import LATEST, checkpoints_of, settings_in, steps_in
 from .config import TrainingConfig
-from .provenance import check_finished, check_parts, check_resumable, is_model, settings_of_stage
+from .provenance import CONFIG_NAME, check_finished, check_parts, check_resumable, is_model, settings_of_stage
 
 
 @dataclass
@@ -188,7 +188,7 @@ def _check_untouched(stage: Stage, output_dir: Path) -> None:
         ValueError: if it has.
     """
     checkpoints = checkpoints_of(output_dir, stage.name)
-    for found in (output_dir / stage.name / REPORT_NAME, output_dir / stage.name / "config.json"):
+    for found in (output_dir / stage.name / REPORT_NAME, output_dir / stage.name / CONFIG_NAME):
         if found.is_file():
             what = f"{found.parent} holds a model of an earlier run"
             break

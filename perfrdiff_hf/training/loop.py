@@ -21,7 +21,7 @@ from ..baselines.stage import Draws, Examples, Objective, Stage
 from ..progress import Progress
 from .checkpoints import CheckpointFolder, TrainingState, checkpoints_of
 from .config import RunConfig, StageConfig, TrainingConfig
-from .interruption import INTERRUPTED_EXIT_CODE, Agreement, Interruption, ignore_interruption
+from .interruption import INTERRUPTED_EXIT_CODE, Agreement, Interruption, outlive_interruption
 from .logs import Averages, StepLog
 from .optimisers import build_optimizer, learning_rate, set_learning_rate
 from .order import ExampleStream, KeyedExamples, mixed_seed
@@ -125,8 +125,8 @@ class StageRun:
         self.objective.train()
         silent = not self.accelerator.is_local_main_process
         bar = Progress(self.name, self.total_steps, "step", done=self.state.step, silent=silent)
-        with Interruption() as interruption, bar:
-            batches, agreement = iter(self._loader()), Agreement(self.accelerator)
+        agreement = Agreement(self.accelerator)
+        with Interruption() as interruption, bar, self._batches() as batches:
             started, clips = time.perf_counter(), 0
             while self.state.step < self.total_steps:
                 clips += self._step(batches, averages)
@@ -179,6 +179,16 @@ class StageRun:
     def _to_device(self, values: Tensor) -> Tensor:
         return values.to(self.accelerator.device, non_blocking=values.is_pinned())
 
+    @contextmanager
+    def _batches(self) -> Iterator[Iterator[dict[str, Tensor]]]:
+        """Endless batches of this process; the workers that make them end here, whatever happens."""
+        batches = iter(self._loader())
+        try:
+            yield batches
+        finally:
+            # Else workers would live as long as the traceback of an error, and the program would wait for them.
+            getattr(batches, "_shutdown_workers", lambda: None)()
+
     def _loader(self) -> DataLoader:
         stream = ExampleStream(
             len(self.examples),
@@ -195,7 +205,7 @@ class StageRun:
             collate_fn=self.stage.collate,
             num_workers=self.run_config.num_workers,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=ignore_interruption,
+            worker_init_fn=outlive_interruption,
             generator=torch.Generator(),  # else the loader would draw from the global random state
         )
 

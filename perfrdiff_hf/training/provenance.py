@@ -21,6 +21,7 @@ from .logs import flat_settings
 
 logger = logging.getLogger(__name__)
 
+CONFIG_NAME = "config.json"
 INPUTS = "inputs"
 DATA = "data"
 # Of a stage's configuration, what changes rounding only.
@@ -114,13 +115,13 @@ def check_parts(system: System, names: set[str], output_dir: Path) -> None:
 
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a model as `save_pretrained` writes it."""
-    return (folder / "config.json").is_file()
+    return (folder / CONFIG_NAME).is_file()
 
 
 def digest_of_model(folder: Path) -> str:
-    """What stands for the weights in a folder: a digest of its safetensors files."""
+    """What stands for the model in a folder: a digest of its configuration and its weights."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted([folder / CONFIG_NAME, *folder.glob("*.safetensors")]):
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()

@@ -101,6 +101,8 @@ def train_here(words: list[str], rank: int, processes: int, port: int) -> None:
 
     import torch
 
+    multiprocessing.set_start_method("fork", force=True)  # of data-loader workers, as in a program of its own
+    os.setpgid(0, 0)  # a group of its own, with its data-loader workers, as a job scheduler starts it
     # As torchrun does. Without it Accelerate takes all cores in every process, and they wait for one another.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

@@ -106,6 +106,34 @@ def test_broken_checkpoint_is_passed_over(
     assert "step-00000006 is broken" in caplog.text
 
 
+def test_other_folders_are_no_checkpoints(tmp_path: Path, accelerator: Accelerator) -> None:
+    state, folder = new_state(accelerator), CheckpointFolder(tmp_path, 1, accelerator)
+    for name in ("step-00001000.bak", "step-latest", ".step-00000002.partial-abc"):
+        (tmp_path / name).mkdir()
+    assert folder.steps() == []
+    assert folder.load(state, "latest") is None
+    train(state, accelerator, 3)
+    assert folder.save(state, SETTINGS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003", "step-00001000.bak", "step-latest"]
+
+
+def test_settings_are_compared_before_anything_is_restored(tmp_path: Path, accelerator: Accelerator) -> None:
+    state, folder = new_state(accelerator), CheckpointFolder(tmp_path, 1, accelerator)
+    train(state, accelerator, 3)
+    folder.save(state, SETTINGS)
+    fresh = new_state(accelerator, seed=9)
+    before = [value.clone() for value in everything(fresh)]
+
+    def check(settings: dict[str, Any]) -> None:
+        assert settings == SETTINGS
+        raise ValueError("other settings")
+
+    with pytest.raises(ValueError, match="other settings"):
+        folder.load(fresh, "latest", check)
+    assert fresh.step == 0
+    assert all(torch.equal(old, new) for old, new in zip(before, everything(fresh), strict=True))
+
+
 def test_all_broken_or_unknown(tmp_path: Path, accelerator: Accelerator) -> None:
     state, folder = new_state(accelerator), CheckpointFolder(tmp_path, 3, accelerator)
     assert folder.load(state, "latest") is None
@@ -166,6 +194,7 @@ def test_the_saved_pipeline_knows_the_data_and_its_parts(
     mean_face = np.load(small_world / "mean_face.npy")
     np.testing.assert_allclose(pipeline.feature_extractor.mean_face, mean_face, rtol=1e-6)
     assert np.abs(mean_face - MEAN_FACE).max() > 0.1
+    assert pipeline.window_size == 20  # that of the training, not the default
     for stage, component in zip(
         ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"),
         ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator"),

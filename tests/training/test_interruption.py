@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from perfrdiff_hf.training.interruption import Agreement, Interruption
 
 
 STAGES = ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
@@ -42,8 +45,8 @@ def test_killed_three_times_and_resumed(
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        assert not list(output.glob(".*.partial"))
     workshop.train(stage, output, resume_from_checkpoint="latest")
+    assert not list(output.rglob(".*.partial-*"))
 
     expected, resumed = read_weights(trained, stage), read_weights(output, stage)
     assert expected.keys() == resumed.keys()
@@ -69,6 +72,95 @@ def test_sigterm_saves_and_exits(
     workshop.train("denoiser", output, changes=changes, resume_from_checkpoint="latest")
     expected, resumed = read_weights(trained, "denoiser"), read_weights(output, "denoiser")
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_saves_although_workers_get_it_too(
+    number: int, workshop: Any, tmp_path: Path, read_log: Callable, read_weights: Callable
+) -> None:
+    """As systemd, a terminal and job schedulers send it."""
+    changes = {
+        "stages": {"emotion_vae": {"max_steps": 400}},
+        "run": {"checkpoint_every": 0, "num_workers": 2, "validation_examples": 1},
+    }
+    (process,) = workshop.launch("emotion_vae", tmp_path, changes=changes)
+    wait_for_step(read_log, tmp_path, "emotion_vae", 2, process)
+    os.killpg(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 143
+    (checkpoint,) = (tmp_path / "checkpoints" / "emotion_vae").iterdir()
+    assert "step-00000002" <= checkpoint.name < "step-00000400"
+
+
+def test_training_in_another_thread_needs_no_handlers() -> None:
+    """Only the main thread may have them; a notebook's executor is another."""
+    noted: list[Any] = []
+
+    def run() -> None:
+        try:
+            with Interruption() as interruption:
+                noted.append(interruption.requested)
+        except BaseException as error:
+            noted.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert noted == [False]
+
+
+def test_a_second_signal_is_not_held_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with Interruption() as interruption:
+            assert not interruption.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.requested and not heard
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Processes:
+    """Stands for an accelerator of two processes, of which the other is never told anything."""
+
+    num_processes = 2
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def reduce(self, values: torch.Tensor, how: str) -> torch.Tensor:
+        assert how == "mean"
+        self.asked += 1
+        return values * torch.tensor([0.5, 1.0])
+
+
+def test_processes_agree_about_once_a_second_and_not_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    processes: Any = Processes()
+    agreement = Agreement(processes)
+    for _ in range(400):  # of 10 ms each
+        now[0] += 0.01
+        assert not agreement.reached(False)
+    assert 4 <= processes.asked <= 6
+    told = 0
+    while not agreement.reached(True):
+        now[0] += 0.01
+        told += 1
+    assert told <= 100
+
+
+def test_one_process_stops_at_once() -> None:
+    processes: Any = Processes()
+    processes.num_processes = 1
+    agreement = Agreement(processes)
+    assert not agreement.reached(False) and agreement.reached(True)
+    assert processes.asked == 0
 
 
 def test_dropout_is_resumed_too(workshop: Any, after_earlier_stages: Callable, read_weights: Callable) -> None:

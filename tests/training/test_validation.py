@@ -75,7 +75,7 @@ def validate_stage(workshop: Any, trained: Path, tmp_path: Path, monkeypatch: py
         validation = StageValidation(stage, corpus, config, draws, tmp_path, Accelerator(cpu=True))
 
         def called(pipeline: PerFRDiffPipeline, **options: Any) -> PerFRDiffPipelineOutput:
-            calls.append(options)
+            calls.append({**options, "window_size": pipeline.window_size})
             frames, reactions = len(options["speaker"][0]), options["num_reactions"]
             shape = (1, reactions, frames)
             return PerFRDiffPipelineOutput(np.zeros((*shape, 25)), np.zeros((*shape, 58)))
@@ -96,6 +96,7 @@ def test_reactions_are_scored_on_the_validation_split_with_the_listeners_own_his
     part = corpus.split("val", personal=stage == "weight_shift_generator").arrays
     assert len(calls) == len(part) > 2
     for row, call in enumerate(calls):
+        assert call["window_size"] == 20  # frames of a window while training
         np.testing.assert_array_equal(call["speaker"][0].audio, part.audio(part.partner[row]))
         if stage == "denoiser":
             assert call["listener_history"] is None
@@ -105,6 +106,24 @@ def test_reactions_are_scored_on_the_validation_split_with_the_listeners_own_his
         np.testing.assert_array_equal(call["listener_history"][0], everybody.coefficients(int(history)))
     histories = {np.asarray(call["listener_history"]).tobytes() for call in calls}
     assert len(histories) == (len(set(part.listener_ids)) if stage == "weight_shift_generator" else 1)
+
+
+def test_nobody_gets_the_clip_that_is_to_be_predicted_as_a_history(
+    validate_stage: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in data without a clip 1, where the personal task leaves nothing out."""
+    split = Corpus.split
+    monkeypatch.setattr(Corpus, "split", lambda corpus, name, personal=False: split(corpus, name))
+    _, calls, corpus = validate_stage("weight_shift_generator", validation_clips=99, validation_reactions=1)
+    arrays = corpus.split("val").arrays
+    assert len(calls) == len(arrays)
+    for row, call in enumerate(calls):
+        (history,) = call["listener_history"]
+        assert not np.array_equal(history, arrays.coefficients(row))
+        others = np.flatnonzero(
+            (arrays.listener_ids == arrays.listener_ids[row]) & (arrays.clips != arrays.clips[row])
+        )
+        assert any(np.array_equal(history, arrays.coefficients(int(other))) for other in others)
 
 
 def test_the_validation_loss_is_that_of_the_validation_split(validate_stage: Callable, workshop: Any) -> None:
