@@ -24,13 +24,7 @@ TINY = {
         "weight_shift_generator": {"hidden_size": 16, "shift_type": "low_rank", "rank": 2, "edited": {"layers": [0]}},
     },
     "data": {"num_reactions": 1, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2},
-<<<<<<< HEAD
     "stages": {name: {"max_steps": n, "batch_size": 2} for name, n in zip(PERFRDIFF.stage_names, (2, 2, 3, 4))},
-=======
-    "stages": {
-        name: {"max_steps": steps, "batch_size": 2} for name, steps in zip(PERFRDIFF.stage_names, (2, 2, 3, 4))
-    },
->>>>>>> main
     "run": {"checkpoint_every": 0, "validation_examples": 2, "report_to": None},
 }  # fmt: skip
 
