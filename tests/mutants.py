@@ -153,7 +153,7 @@ def run_tests(copy: Path, tests: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *places.split()]
     command += ["-k", chosen.replace("|", " or ")] if chosen else []
     # A compiled file could pass for the changed one, which may be as long and was written in the same second.
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:
         finished = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:

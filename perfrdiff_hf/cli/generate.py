@@ -27,7 +27,7 @@ from .options import add_sampling_options, load_pipeline, sampling_settings
 if TYPE_CHECKING:
     from ..behaviour import Behaviour
     from ..data.recordings import Recorded
-    from ..pipelines.perfrdiff import PerFRDiffPipeline
+    from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
 # More people than this make the still picture too tall to read.
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def react(
-    pipeline: PerFRDiffPipeline, speaker: Recorded, listener: Recorded | None, options: argparse.Namespace
+    pipeline: ReactionPipeline, speaker: Recorded, listener: Recorded | None, options: argparse.Namespace
 ) -> list[Behaviour]:
     """Reactions as behaviour with emotion and coefficients."""
     import torch

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from ..pipelines.perfrdiff import PerFRDiffPipeline
+    from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
 def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
     """How a model reacts."""
     group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
-    group.add_argument("--num_inference_steps", type=int, default=50, help="denoising steps (default 50, the paper's)")
-    group.add_argument("--guidance_scale", type=float, default=7.5, help="guidance (default 7.5, the paper's)")
-    group.add_argument("--overlap", type=int, default=0, help="frames that windows share (default 0, the paper's)")
+    group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: the model's, 50)")
+    group.add_argument("--guidance_scale", type=float, help="guidance (default: the model's, 7.5)")
+    group.add_argument("--overlap", type=int, help="frames that windows share (default: the model's, 0)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
 
 
 def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of `add_sampling_options` as arguments of a call."""
+    """The options of `add_sampling_options` as arguments of a call; what was not given is left to the system."""
     names = ("num_reactions", "num_inference_steps", "guidance_scale", "overlap")
-    return {name: getattr(options, name) for name in names}
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def add_split_option(group: argparse._ActionsContainer, default: str) -> None:
@@ -37,8 +37,8 @@ def add_cache_option(group: argparse._ActionsContainer) -> None:
     group.add_argument("--cache_dir", help="where computed features are kept (default: the cache of datasets)")
 
 
-def load_pipeline(model: str, device: str) -> PerFRDiffPipeline:
-    """The pipeline in a folder, or from the Hub if no such folder exists and the name could be a repository's.
+def load_pipeline(model: str, device: str) -> ReactionPipeline:
+    """The pipeline of any system, in a folder, or on the Hub if there is no folder and the name could be a repository.
 
     Args:
         model: folder or name on the Hub.
@@ -46,11 +46,11 @@ def load_pipeline(model: str, device: str) -> PerFRDiffPipeline:
 
     Raises:
         FileNotFoundError: if the folder holds no pipeline.
-        ValueError: if there is no such device.
+        ValueError: if there is no such device, or the pipeline is of an unknown system.
     """
     import torch
 
-    from ..pipelines.perfrdiff import PerFRDiffPipeline
+    from ..baselines import load_system
     from ..progress import quieten_pipelines
 
     could_be_hub = not Path(model).exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
@@ -63,6 +63,6 @@ def load_pipeline(model: str, device: str) -> PerFRDiffPipeline:
     except RuntimeError as error:
         raise ValueError(f"There is no device {device}: {error}") from error
     quieten_pipelines()
-    pipeline = PerFRDiffPipeline.from_pretrained(model).to(place)
+    pipeline = load_system(model).to(place)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..files import folder_beside
+from ..models.conditions import FILLED_CONDITIONS
 from ..models.gafrg import GAFRGTransformer1DModel
 from ..models.low_rank import LowRankError, check_low_rank, low_rank_pwsg
 from ..models.pssl import PSSLModel
@@ -55,12 +56,23 @@ class OfficialSettings:
         conditions: kinds of condition that the denoiser was trained with; see `convert_gafrg`.
         edited_layers: official names of the edited layers, in the order of the hypernetwork's branches.
         shift_mode: `"shift"`, `"offset"` or `"weight"`.
+
+    Raises:
+        ValueError: if a pipeline cannot fill one of the conditions.
     """
 
     num_heads: int = 4
     conditions: Sequence[str] = ("audio", "coefficients", "speaker_latent")
     edited_layers: Sequence[str] = OFFICIAL_EDITED_MODULES
     shift_mode: str = "shift"
+
+    def __post_init__(self) -> None:
+        unfilled = [kind for kind in self.conditions if kind not in FILLED_CONDITIONS]
+        if unfilled:
+            raise ValueError(
+                f"conditions must be some of {FILLED_CONDITIONS}, which a pipeline can fill; given also: {unfilled}. "
+                "convert_gafrg converts the denoiser of such a checkpoint by itself."
+            )
 
 
 @dataclass

@@ -17,6 +17,7 @@ import torch
 from ..data.arrays import ClipArrays
 from ..models.weight_shifts import FullShift, WeightShifts
 from ..pipelines.perfrdiff import PerFRDiffPipeline
+from ..pipelines.reaction_pipeline import ReactionPipeline
 from .predictions import digest_of_clips
 from .task import first_rows, history_row
 
@@ -47,7 +48,7 @@ class Manner:
 
 
 def manners_of(
-    pipeline: PerFRDiffPipeline,
+    pipeline: ReactionPipeline,
     arrays: ClipArrays,
     controls: Sequence[str] = (),
     training: ClipArrays | None = None,
@@ -75,6 +76,8 @@ def manners_of(
     if "one_shift" in controls:
         if training is None:
             raise ValueError("The control one_shift needs the training clips.")
+        if not isinstance(pipeline, PerFRDiffPipeline):
+            raise ValueError(f"The control one_shift needs shifts of weights; {type(pipeline).__name__} has none.")
         made_with = {"training_data": digest_of_clips(training)}
         manners.append(Manner(ONE_SHIFT, None, {"weight_shifts": one_shift(pipeline, training)}, made_with))
     return [*manners, Manner(GENERIC)]

@@ -76,7 +76,8 @@ def _difference(made_with: Mapping[str, Any] | None, settings: Mapping[str, Any]
     if made_with is None:
         return f"do not tell what made them: there is no {SETTINGS_FILE}"
     names = [name for name in {**made_with, **settings} if made_with.get(name) != settings.get(name)]
-    differing = ", ".join(f"{name} {made_with.get(name)}, now {settings.get(name)}" for name in names)
+    none = "not given"
+    differing = ", ".join(f"{name} {made_with.get(name, none)}, now {settings.get(name, none)}" for name in names)
     return f"were made in another way ({differing})"
 
 
@@ -172,8 +173,11 @@ def _read_csv(path: Path) -> np.ndarray:
 
 def digest_of_pipeline(pipeline: DiffusionPipeline) -> str:
     """What stands for a pipeline's weights and settings: the same for the same model wherever it was loaded from."""
-    digest = blake2b(digest_size=16)
-    for name, part in sorted(pipeline.components.items()):
+    digest = blake2b(type(pipeline).__name__.encode(), digest_size=16)
+    components = pipeline.components
+    own = {name: value for name, value in pipeline.config.items() if name not in components}
+    digest.update(f"{_settings_of(own)}\n".encode())
+    for name, part in sorted(components.items()):
         digest.update(f"{name} {type(part).__name__} {_settings_of(part)}\n".encode())
         if isinstance(part, torch.nn.Module):
             for key, value in sorted(part.state_dict().items()):

@@ -266,3 +266,5 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, refused):
     options = ("--checkpoints", tmp_path / "nowhere", "--output", tmp_path / "out")
     refused("convert", *options, match="There is no folder")
     refused("convert", *options, "--shift_mode", "twist", match="nowhere|twist")
+    # Nothing would ever fill this condition, so the listener would be ignored without a word.
+    refused("convert", *options, "--conditions", "audio", "personal", match=r"conditions must be.*\['personal'\]")

@@ -13,7 +13,7 @@ from perfrdiff_hf.cli import demo, main
 from perfrdiff_hf.synthetic import world
 from perfrdiff_hf.synthetic.cast import WorldSize
 from perfrdiff_hf.training import config
-from perfrdiff_hf.training.config import STAGES
+from perfrdiff_hf.training.stages import PERFRDIFF
 
 
 TINY = {
@@ -24,7 +24,7 @@ TINY = {
         "weight_shift_generator": {"hidden_size": 16, "shift_type": "low_rank", "rank": 2, "edited": {"layers": [0]}},
     },
     "data": {"num_reactions": 1, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2},
-    "stages": {name: {"max_steps": steps, "batch_size": 2} for name, steps in zip(STAGES, (2, 2, 3, 4))},
+    "stages": {name: {"max_steps": n, "batch_size": 2} for name, n in zip(PERFRDIFF.stage_names, (2, 2, 3, 4))},
     "run": {"checkpoint_every": 0, "validation_examples": 2, "report_to": None},
 }  # fmt: skip
 

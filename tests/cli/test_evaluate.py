@@ -174,7 +174,7 @@ def test_predictions_of_another_model_or_made_otherwise_are_not_taken_for_this_o
     other.save_pretrained(tmp_path / "other")
     another_model = [str(tmp_path / "other") if word == words[4] else word for word in words]
     refused(*another_model, match=r"were made in another way \(model \w+, now \w+\).*overwrite")
-    refused(*words, "--guidance_scale", "2", match=r"guidance_scale 7.5, now 2.0")
+    refused(*words, "--guidance_scale", "2", match=r"guidance_scale not given, now 2.0")
     refused(*words, "--seed", "5", match=r"seed 0, now 5")
     assert all(np.array_equal(np.load(file)["reactions"], before[file]) for file in files)
 

@@ -176,7 +176,9 @@ def test_command_lines_that_make_no_sense(options: Callable, misused: Callable, 
 
 def test_names_may_be_written_with_hyphens(options: Callable, refused: Callable) -> None:
     words = [word.replace("_", "-") if word.startswith("--") else word for word in options()]
-    refused("train", *words, "--stages.pssl.learning-rate", "fast", match=r"stages.pssl.learning_rate must be float")
+    refused(
+        "train", *words, "--stages.style-encoder.learning-rate", "fast", match="style_encoder.learning_rate must be"
+    )
 
 
 def test_the_module_starts_as_launchers_start_it(options: Callable, tmp_path: Path) -> None:

@@ -72,10 +72,15 @@ def test_flush_first_gives_what_is_due(pipeline, speaker, seeded, heard, overlap
 
 
 def test_flush_drops_sound_that_no_face_goes_with(pipeline, speaker, seeded):
-    stream = pipeline.stream(batch_size=2, generator=seeded(), sampling_rate=16000, **FAST)
-    stream.hear(samples=np.ones((2, 60 * 640 + 99), np.float32), emotion=speaker["speaker_emotion"][:, :40])
-    assert [segment.start for segment in stream.flush()] == [0, 50]
-    assert stream.frames_heard == 40
+    samples = np.random.default_rng(3).uniform(-0.5, 0.5, (2, 60 * 640 + 99)).astype(np.float32)
+    flushed = []
+    for until in (samples.shape[1], 40 * 640):
+        stream = pipeline.stream(batch_size=2, generator=seeded(), sampling_rate=16000, **FAST)
+        stream.hear(samples=samples[:, :until], emotion=speaker["speaker_emotion"][:, :40])
+        flushed.append(stream.flush())
+        assert stream.frames_heard == 40
+    assert [segment.start for segment in flushed[0]] == [0, 50]
+    assert all(torch.equal(ours.reactions, theirs.reactions) for ours, theirs in zip(*flushed, strict=True))
 
 
 def test_a_flushed_session_is_over_until_reset(pipeline, speaker, seeded):
