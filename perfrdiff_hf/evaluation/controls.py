@@ -3,7 +3,7 @@
 A personalised system may score better than a generic one because it knows the listener, or because its shifts make up
 for what the generic generator had not learned. Two controls tell these apart: with another listener's history only the
 knowledge is wrong, and with one shift for everybody there is none. Two more tell what is read of a listener: a history
-that is frozen in its own mean pose shows no movement, and the listener's movement can be put on another's resting face.
+frozen in its own mean pose shows no movement, and the listener's movement can be put on another's resting face.
 """
 
 from __future__ import annotations
