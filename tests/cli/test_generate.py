@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE
 from perfrdiff_hf.cli import main
 from perfrdiff_hf.faces.formats import write_coefficients_npy, write_emotion_csv
 from perfrdiff_hf.faces.tracks import read_face_track
-
-
-logging.disable(logging.WARNING)
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,7 @@ def _check_matrices(root: Path, split: str, size: int, notes: list[str]) -> list
     """The full matrix against index and list, and the cut ones, where they lie there, against the full one."""
     cut_paths = {personal: cut_matrix_path(root, split, personal) for personal in (False, True)}
     if not (root / FULL_MATRIX).is_file() and not any(path.is_file() for path in cut_paths.values()):
-        notes.append(f"{split}: no appropriateness matrix; perfrdiff_hf.evaluation.similarity computes one by rule")
+        notes.append(f"{split}: no appropriateness matrix; `perfrdiff similarity` computes one by rule")
         return []
     try:
         matrix = load_appropriateness(root, split)

@@ -112,7 +112,7 @@ print(float(ClipArrays.from_dataset(dataset).flat["audio"].sum()), dataset.cache
 
 def test_two_builders_at_once_share_one_sound_cache(dyads, cache, tmp_path):
     command = [sys.executable, "-c", BUILD, str(dyads), str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     builders = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [builder.communicate(timeout=120)[0] for builder in builders]
     assert [builder.returncode for builder in builders] == [0, 0]
@@ -223,8 +223,8 @@ def test_a_shared_folder_gives_the_same_rows(dyads, cache, tmp_path):
 
 def test_the_example_of_the_documentation_works(make_dyads, tmp_path):
     """Emotion only, own names, clips of different lengths, another window, a matrix by our own rule."""
+    from perfrdiff_hf.cli import main
     from perfrdiff_hf.data.windows import ReactionWindows
-    from perfrdiff_hf.evaluation.similarity import main as similarity
 
     sessions = {"train": [("Lab", "monday", ("anna", "ben"), ["1", "2"]), ("Lab", "tuesday", ("cleo", "ben"), ["1"])]}
     root = make_dyads(tmp_path / "dyads", sessions, frames=90, streams=("Emotion",))
@@ -232,8 +232,8 @@ def test_the_example_of_the_documentation_works(make_dyads, tmp_path):
     for person in ("P1", "P2"):
         path = root / "train/Emotion/Lab/tuesday" / person / "1.csv"
         path.write_text("\n".join(path.read_text().splitlines()[:76]) + "\n")
-    command = [str(root), "--by", "face", "--threshold", "0", "--write", "--cache-dir", str(tmp_path)]
-    assert similarity(command) == 0
+    command = ["similarity", str(root), "--by", "face", "--threshold", "0", "--write", "--cache-dir", str(tmp_path)]
+    assert main(command) == 0
     dataset = load_react2024(root, "train", streams=("emotion",), cache_dir=tmp_path)
     assert dataset["num_frames"][:] == [90, 90, 75] * 2
     windows = ReactionWindows(ClipArrays.from_dataset(dataset), load_appropriateness(root, "train"), window_size=25)
