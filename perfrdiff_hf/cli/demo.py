@@ -151,7 +151,7 @@ def react(output: Path, arrays: ClipArrays, task: Task, seed: int) -> dict[str, 
             pipeline, arrays, rows, manners, output / "predictions", settings, seed, CLIPS_AT_ONCE, overwrite=True
         )
 
-    folders = predictions(manners_of(pipeline, arrays, ["another_history"]))
+    folders = predictions(manners_of(pipeline, arrays, ["another_history", "no_movement"]))
     longer = GAFRGTransformer1DModel.from_pretrained(str(output / "training_longer"), subfolder="denoiser")
     pipeline.register_modules(denoiser=longer)
     return folders | predictions([Manner(LONGER)])

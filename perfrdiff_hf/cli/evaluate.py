@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="CONTROL",
-        help="beside a personal model: another_history (of another listener), one_shift (the mean over training "
-        "listeners)",
+        help="beside a personal model: another_history (of another listener), no_movement (frozen in its mean pose), "
+        "another_face (own movement in another's mean pose), one_shift (the mean over training listeners)",
     )
     model.add_argument("--overwrite", action="store_true", help="replace predictions that were made in another way")
     add_sampling_options(model, num_reactions=10)

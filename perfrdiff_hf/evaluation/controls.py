@@ -2,7 +2,8 @@
 
 A personalised system may score better than a generic one because it knows the listener, or because its shifts make up
 for what the generic generator had not learned. Two controls tell these apart: with another listener's history only the
-knowledge is wrong, and with one shift for everybody there is none.
+knowledge is wrong, and with one shift for everybody there is none. Two more tell what is read of a listener: a history
+frozen in its own mean pose shows no movement, and the listener's movement can be put on another's resting face.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ GENERIC = "generic"
 PERSONALISED = "personalised"
 ANOTHER_HISTORY = "personalised, another's history"
 ONE_SHIFT = "personalised, one shift for all"
+NO_MOVEMENT = "personalised, a history without movement"
+ANOTHER_FACE = "personalised, own movement on another's resting face"
 # The controls by the name that an option gives them.
-CONTROLS = {"another_history": ANOTHER_HISTORY, "one_shift": ONE_SHIFT}
+CONTROLS = {
+    "another_history": ANOTHER_HISTORY,
+    "no_movement": NO_MOVEMENT,
+    "another_face": ANOTHER_FACE,
+    "one_shift": ONE_SHIFT,
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ def manners_of(
             raise ValueError("controls need a personal pipeline; this one is generic.")
         return [Manner(GENERIC)]
     manners = [Manner(PERSONALISED, own_history(arrays))]
-    if "another_history" in controls:
-        manners.append(Manner(ANOTHER_HISTORY, another_history(arrays)))
+    histories = {"another_history": another_history, "no_movement": no_movement, "another_face": another_face}
+    manners += [Manner(CONTROLS[name], made(arrays)) for name, made in histories.items() if name in controls]
     if "one_shift" in controls:
         if training is None:
             raise ValueError("The control one_shift needs the training clips.")
@@ -105,6 +113,32 @@ def another_history(arrays: ClipArrays) -> Callable[[int], np.ndarray]:
     half = len(listeners) // 2
     other = {name: listeners[(place + half) % len(listeners)] for place, name in enumerate(listeners)}
     return lambda row: np.array(arrays.coefficients(rows[other[str(arrays.listener_ids[row])]]))
+
+
+def no_movement(arrays: ClipArrays) -> Callable[[int], np.ndarray]:
+    """From a row to the listener's own history, frozen in its mean pose: how a face rests, and nothing else."""
+    own = own_history(arrays)
+    return lambda row: _resting(own(row))
+
+
+def another_face(arrays: ClipArrays) -> Callable[[int], np.ndarray]:
+    """From a row to the movement of the listener's own history in the mean pose of another's (`another_history`).
+
+    Raises:
+        ValueError: if there is one listener only.
+    """
+    own, other = own_history(arrays), another_history(arrays)
+
+    def history(row: int) -> np.ndarray:
+        mine = own(row)
+        return mine - _resting(mine) + _resting(other(row))[:1]
+
+    return history
+
+
+def _resting(history: np.ndarray) -> np.ndarray:
+    """Each frame `(frames, 58)` as the mean of all."""
+    return np.repeat(history.mean(axis=0, keepdims=True), len(history), axis=0)
 
 
 @torch.no_grad()

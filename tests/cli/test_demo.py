@@ -50,7 +50,8 @@ def test_the_demo_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureF
         assert (output / place).exists() and str(output / place) in said
     report = json.loads((output / "evaluation.json").read_text())
     systems = [
-        "personalised", "personalised, another's history", "generic", demo.LONGER,
+        "personalised", "personalised, another's history", "personalised, a history without movement", "generic",
+        demo.LONGER,
         "the world's own, of anybody", "the world's own, of the listener",
     ]  # fmt: skip
     assert list(report["systems"]) == ["recorded reactions", "chance", "mime", *systems]
@@ -63,7 +64,7 @@ def test_the_demo_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureF
     ]
     assert [found["steps"] for found in reports] == [3, 7]
     kept = {file: file.stat().st_mtime_ns for file in (output / "predictions").rglob("*.npz")}
-    assert len(kept) == 4 * 4
+    assert len(kept) == 5 * 4
     generic, longer = (
         np.load(next((output / "predictions" / name).rglob("*.npz")))["reactions"]
         for name in ("generic", "generic_trained_as_long_as_both_stages_together")

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from perfrdiff_hf.behaviour import MEAN_FACE
-from perfrdiff_hf.evaluation.controls import another_history, manners_of, one_shift, own_history
+from perfrdiff_hf.evaluation.controls import (
+    another_face,
+    another_history,
+    manners_of,
+    no_movement,
+    one_shift,
+    own_history,
+)
 from perfrdiff_hf.evaluation.task import first_rows, history_row
 
 
@@ -49,6 +56,21 @@ def test_anothers_history_is_nobodys_own_and_each_is_used() -> None:
         assert str(arrays.listener_ids[row]).split("/")[1] != listener.split("/")[1]
     with pytest.raises(ValueError, match="two listeners or more"):
         another_history(clips_of("a"))
+
+
+def test_movement_and_resting_face_are_told_apart() -> None:
+    arrays = clips_of("a", "b")
+    rng = np.random.default_rng(0)
+    clips = [rng.standard_normal((60, 58)).astype(np.float32) + row for row in range(len(arrays.clips))]
+    arrays.coefficients = lambda row: clips[row]
+    row = 0  # of a; b is the other one
+    own, other = own_history(arrays)(row), another_history(arrays)(row)
+    frozen = no_movement(arrays)(row)
+    assert np.ptp(frozen, axis=0).max() == 0
+    np.testing.assert_allclose(frozen[0], own.mean(axis=0), rtol=1e-6)
+    mixed = another_face(arrays)(row)
+    np.testing.assert_allclose(np.diff(mixed, axis=0), np.diff(own, axis=0), atol=1e-5)
+    np.testing.assert_allclose(mixed.mean(axis=0), other.mean(axis=0), atol=1e-5)
 
 
 def test_one_shift_is_the_mean_change_of_the_weights(make_pipeline) -> None:
