@@ -54,6 +54,7 @@ FILES = {
     "pssl": ("perfrdiff_hf/models/pssl.py", "tests/models/test_pssl.py"),
     "pwsg": ("perfrdiff_hf/models/pwsg.py", "tests/models/test_pwsg.py"),
     "saving": ("perfrdiff_hf/training/saving.py", "tests/training/test_checkpoints.py -k saved"),
+    "reacting": ("perfrdiff_hf/evaluation/reacting.py", "tests/training/test_validation.py -k split"),
     "sampling": ("perfrdiff_hf/pipelines/sampling.py", "tests/pipelines"),
     "serving": ("perfrdiff_hf/pipelines/serving.py", "tests/pipelines/test_serving.py"),
     "shifts": (
