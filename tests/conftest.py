@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -47,6 +51,26 @@ def clips() -> SimpleNamespace:
 
     appropriate = np.eye(6, dtype=bool) | (rng.random((6, 6)) < 0.4)
     return SimpleNamespace(predictions=slow(6, 3), targets=slow(6), speaker=slow(6), appropriate=appropriate)
+
+
+@pytest.fixture(scope="session")
+def play_on_the_hub() -> Callable[[str, Path], dict[str, Any]]:
+    """Runs a scenario of tests/ in a process of its own, without this one's Hub settings; what it says happened."""
+
+    def play(scenario: str, folder: Path) -> dict[str, Any]:
+        root = Path(__file__).resolve().parents[1]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        done = subprocess.run(
+            [sys.executable, root / "tests" / scenario, folder],
+            env={**kept, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return play
 
 
 @pytest.fixture(scope="session")

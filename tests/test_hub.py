@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,24 +22,14 @@ from perfrdiff_hf.cards import (
 from perfrdiff_hf.hub import variant_of
 
 
-ROOT = Path(__file__).resolve().parents[1]
 SYSTEM_CARDS = ("reaction_pipeline", "component")
 NAMES = ("pipeline", "emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def played(play_on_the_hub: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What happened on the loopback Hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "hub_scenario.py", tmp_path_factory.mktemp("hub")],
-        env={**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return play_on_the_hub("hub_scenario.py", tmp_path_factory.mktemp("hub"))
 
 
 def test_a_pipeline_comes_back_from_the_hub_as_it_was(played: dict[str, Any]) -> None:

@@ -109,9 +109,7 @@ def react_to_clips(
 
 def speaker_of(arrays: ClipArrays, row: int) -> Behaviour:
     """What the speaker of a row says and shows, with the streams that the arrays have."""
-    speaker = int(arrays.partner[row])
-    frames = slice(arrays.offsets[speaker], arrays.offsets[speaker] + arrays.num_frames[speaker])
-    return Behaviour(**{stream: np.array(values[frames]) for stream, values in arrays.flat.items()})
+    return arrays.behaviour(int(arrays.partner[row]))
 
 
 def batches_of_equal_length(arrays: ClipArrays, rows: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,22 +10,10 @@ import pytest
 from perfrdiff_hf.pipelines.downloading import files_of_pipeline
 
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def played(play_on_the_hub: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What happened on the loopback Hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "hub_listener_scenario.py", tmp_path_factory.mktemp("hub")],
-        env={**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return play_on_the_hub("hub_listener_scenario.py", tmp_path_factory.mktemp("hub"))
 
 
 def test_a_listener_comes_back_from_the_hub(played: dict[str, Any]) -> None:
