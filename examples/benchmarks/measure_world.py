@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,57 +21,48 @@ from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.metrics import frcorr_per_clip
 from perfrdiff_hf.metrics.statistics import Interval, bootstrap_interval
 from perfrdiff_hf.synthetic.cast import World
-from perfrdiff_hf.synthetic.oracles import Knowledge, sample_reactions
-from perfrdiff_hf.synthetic.people import FACTORS, draw_styles
-from perfrdiff_hf.synthetic.world import load_world, oracle_reactions
+from perfrdiff_hf.synthetic.oracles import Knowledge, mean_oracle_reactions, oracle_reactions
+from perfrdiff_hf.synthetic.people import FACTORS
+from perfrdiff_hf.synthetic.world import load_world
 
 
 NUM_REACTIONS = 10
 
 
 def measure_knowledge(world: World, data_dir: Path, cache_dir: str | None) -> dict[str, Interval]:
-    """PMAFRG FRCorr on the test split for what a system may know, with intervals over clips."""
+    """PMAFRG FRCorr on the test split for what a system may know, with intervals over listeners."""
     rows = load_react2024(data_dir, "test", personal=True, streams=("emotion",), cache_dir=cache_dir)
     recorded = np.stack(rows.with_format("numpy")["emotion"][:])
     speaker = recorded[np.array(rows["partner"])]
     appropriate = load_appropriateness(data_dir, "test", personal=True)
     rng = np.random.default_rng(0)
 
-    def oracle(knowledge: Knowledge, online: bool) -> np.ndarray:
-        return oracle_reactions(
-            world, "test", knowledge=knowledge, personal=True, online=online, num_reactions=NUM_REACTIONS
-        )
+    def oracle(knowledge: Knowledge, **options: Any) -> np.ndarray:
+        options = {"personal": True, "num_reactions": NUM_REACTIONS, **options}
+        return oracle_reactions(world, "test", knowledge=knowledge, **options).emotion
+
+    def mean_oracle(knowledge: Knowledge) -> np.ndarray:
+        draws = mean_oracle_reactions(world, "test", knowledge=knowledge, personal=True, num_reactions=NUM_REACTIONS)
+        return draws.emotion
 
     systems = {
         "recorded reactions": np.repeat(recorded[:, None], NUM_REACTIONS, axis=1),
-        "personal oracle": oracle("personal", True),
-        "personal oracle, whole clip known": oracle("personal", False),
-        "knows how the listener reacts, not how they sit still": _half_known(world, knows_reactions=True),
-        "knows how the listener sits still, not how they react": _half_known(world, knows_reactions=False),
-        "generic oracle": oracle("generic", True),
-        "generic oracle, whole clip known": oracle("generic", False),
-        "personal oracle, another listener's style": oracle("swapped", True),
+        "personal oracle": oracle("personal"),
+        "personal oracle, hop of 10 frames": oracle("personal", hop=10),
+        "personal oracle, whole clip known": oracle("personal", online=False),
+        "mean of many draws of the personal oracle": mean_oracle("personal"),
+        "generic oracle": oracle("generic"),
+        "generic oracle, whole clip known": oracle("generic", online=False),
+        "mean of many draws of the generic oracle": mean_oracle("generic"),
+        "personal oracle, another listener's style": oracle("swapped"),
         "reactions recorded with other clips": recorded[rng.integers(len(recorded), size=(len(rows), NUM_REACTIONS))],
         "mime": np.repeat(speaker[:, None], NUM_REACTIONS, axis=1),
         "chance": rng.random((len(rows), NUM_REACTIONS, *recorded.shape[1:]), dtype=np.float32),
     }
     return {
-        name: bootstrap_interval(frcorr_per_clip(values, recorded, appropriate)) for name, values in systems.items()
+        name: bootstrap_interval(frcorr_per_clip(values, recorded, appropriate), rows["listener_id"])
+        for name, values in systems.items()
     }
-
-
-def _half_known(world: World, knows_reactions: bool) -> np.ndarray:
-    """Online reactions where either what style does to reactions is known or what it does to a face at rest."""
-    reactions = []
-    for number, row in enumerate(r for r in world.of_split("test") if r.clip != 1):
-        rng = np.random.default_rng((1, number))
-        speaker, own = world.partner(row), world.styles[row.listener_id]
-        shape = (NUM_REACTIONS, len(speaker.acts))
-        anyone = draw_styles(rng, shape[0] * shape[1]).reshape(*shape, -1)
-        rest = anyone[:, 0] if knows_reactions else np.tile(own, (NUM_REACTIONS, 1))
-        answering = np.tile(own, (*shape, 1)) if knows_reactions else anyone
-        reactions.append(sample_reactions(speaker, rest, answering, True, rng))
-    return np.stack(reactions)
 
 
 def measure_legibility(world: World, data_dir: Path, cache_dir: str | None) -> dict[str, dict[str, float]]:
@@ -97,14 +89,15 @@ def measure_legibility(world: World, data_dir: Path, cache_dir: str | None) -> d
 
 
 def _summary(coefficients: np.ndarray) -> np.ndarray:
-    """Average, then spread and speed of each coefficient, how far it strays either way, and the strength of nods."""
+    """Average; then what is left without it: spread, speed, how far it strays either way, and how the head nods."""
     centred = coefficients - coefficients.mean(axis=0)
+    spread = centred.std(axis=0)
     speed = np.abs(np.diff(coefficients, axis=0)).mean(axis=0)
     pitch = centred[:, 52] - np.convolve(centred[:, 52], np.ones(25) / 25, mode="same")
+    crossings = np.mean(np.diff(np.sign(pitch)) != 0)
     strays = np.quantile(centred, [0.1, 0.9], axis=0).ravel()
-    return np.concatenate(
-        [coefficients.mean(axis=0), centred.std(axis=0), np.log(speed + 1e-5), strays, [pitch.std()]]
-    )
+    movement = [spread, np.log(spread + 1e-3), np.log(speed + 1e-5), np.log(speed / (spread + 1e-3) + 1e-3), strays]
+    return np.concatenate([coefficients.mean(axis=0), *movement, [pitch.std(), crossings]])
 
 
 def _ridge(known: np.ndarray, targets: np.ndarray, people: np.ndarray, unseen: np.ndarray) -> np.ndarray:
@@ -135,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     world = load_world(options.folder)
     knowledge = measure_knowledge(world, options.folder, options.cache_dir)
     legibility = measure_legibility(world, options.folder, options.cache_dir)
-    print("PMAFRG FRCorr on unseen listeners, with 95 % intervals over clips:\n")
+    print("PMAFRG FRCorr on unseen listeners, with 95 % intervals over listeners:\n")
     print("| system | FRCorr | interval |\n|---|---|---|")
     for name, interval in knowledge.items():
         print(f"| {name} | {interval.value:.2f} | {interval.low:.2f} to {interval.high:.2f} |")

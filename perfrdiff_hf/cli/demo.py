@@ -170,8 +170,8 @@ def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
     truth = load_world(world)
     drawn = partial(oracle_reactions, truth, "test", personal=True, num_reactions=NUM_REACTIONS)
     own: dict[str, Any] = {
-        "the world's own, of anybody": drawn(knowledge="generic"),
-        "the world's own, of the listener": drawn(knowledge="personal"),
+        "the world's own, of anybody": drawn(knowledge="generic").emotion,
+        "the world's own, of the listener": drawn(knowledge="personal").emotion,
     }
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
     return compare(

@@ -31,6 +31,8 @@ class PSSLConfig(PreTrainedConfig):
         dropout: dropout probability while training.
         max_frames: longest piece of a history that is read at once. A longer one is read in pieces of equal length
             whose styles are averaged.
+        centred: whether each piece is read without its own mean, so that only movement counts: neither a resting face
+            nor where the camera stood (equation 6 asks for a style free of identity). The official model reads both.
     """
 
     model_type = "perfrdiff_pssl"
@@ -43,6 +45,7 @@ class PSSLConfig(PreTrainedConfig):
     style_size: int = 512
     dropout: float = 0.1
     max_frames: int = CLIP_FRAMES
+    centred: bool = False
 
 
 @dataclass
@@ -125,6 +128,8 @@ class PSSLModel(PreTrainedModel):
         return output if return_dict is not False else output.to_tuple()
 
     def _class_features(self, coefficients: Tensor) -> Tensor:
+        if self.config.centred:
+            coefficients = coefficients - coefficients.mean(dim=1, keepdim=True)
         tokens = self.embedding(coefficients)
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))

@@ -47,6 +47,8 @@ class WorldSize:
         scripts: number of scripts that each split plays, disjoint between splits.
         sample_rate: of the sound, in Hz, a multiple of 25.
         sound: subtype of the wav files, as `soundfile` names it.
+        plays: how often each dyad plays each of its scripts, with the same roles. So one listener has several
+            reactions to the same behaviour, as PMAFRG and equation 11 want.
     """
 
     dyads: tuple[int, int, int]
@@ -54,10 +56,13 @@ class WorldSize:
     scripts: tuple[int, int, int]
     sample_rate: int
     sound: str
+    plays: int = 2
 
     def __post_init__(self) -> None:
         if min(self.dyads) < 1 or min(self.scripts) < 1 or self.clips < 2:
             raise ValueError(f"A world needs a dyad and a script in every split and two clips or more; given: {self}.")
+        if not 1 <= self.plays <= self.clips:
+            raise ValueError(f"plays must lie between 1 and the {self.clips} clips of a session; given: {self.plays}.")
         if self.sample_rate < 8000 or self.sample_rate % FRAME_RATE:
             raise ValueError(
                 f"sample_rate must be a multiple of {FRAME_RATE}, 8000 or more; given: {self.sample_rate}."
@@ -65,7 +70,7 @@ class WorldSize:
 
 
 SIZES = {
-    "demo": WorldSize(dyads=(13, 1, 4), clips=6, scripts=(12, 6, 6), sample_rate=8000, sound="ULAW"),
+    "demo": WorldSize(dyads=(13, 1, 4), clips=6, scripts=(12, 4, 4), sample_rate=8000, sound="ULAW"),
     "bench": WorldSize(dyads=(30, 3, 12), clips=8, scripts=(30, 8, 8), sample_rate=16000, sound="PCM_16"),
 }
 
@@ -214,16 +219,17 @@ def plan_world(size: WorldSize, seed: int) -> World:
         dyads = size.dyads[number]
         cast = cast_styles(rng, 2 * dyads).round(6)
         scripts = draw_scripts(rng, size.scripts[number])
-        orders = _orders(rng, dyads, size.clips, len(scripts))
+        orders = _orders(rng, dyads, size.clips, len(scripts), size.plays)
         for dyad in range(dyads):
             session = f"{first + dyad:03d}_2024-01-01_Synthetic"
             for side, person in enumerate(PERSONS):
                 name = f"{SITE}/{session}/{person}"
                 styles[name] = cast[2 * dyad + side]
                 pitches[name] = round(float(rng.uniform(105, 200)), 3)
+            flips = rng.integers(2, size=len(scripts))
             for clip in range(1, size.clips + 1):
                 script = int(orders[dyad, clip - 1])
-                pair = _play(rng, scripts[script], int(rng.integers(2)))
+                pair = _play(rng, scripts[script], int(flips[script]))
                 pair = [replace(r, split=split, session=session, clip=clip, script=script) for r in pair]
                 recordings += _react(rng, pair, styles)
         first += dyads
@@ -248,15 +254,15 @@ def draw_scripts(rng: np.random.Generator, count: int) -> list[Script]:
     return scripts
 
 
-def _orders(rng: np.random.Generator, dyads: int, clips: int, scripts: int) -> np.ndarray:
-    """Which script each dyad plays in each clip, `(dyads, clips)`: every script about equally often, none in a row."""
-    if scripts <= clips:
-        rounds = -(-clips // scripts)
-        return np.stack(
-            [np.concatenate([rng.permutation(scripts) for _ in range(rounds)])[:clips] for _ in range(dyads)]
-        )
-    deal = (np.arange(dyads)[:, None] * clips + np.arange(clips)) % scripts
-    return rng.permuted(rng.permutation(scripts)[deal], axis=1)
+def _orders(rng: np.random.Generator, dyads: int, clips: int, scripts: int, plays: int) -> np.ndarray:
+    """Which script each dyad plays in each clip, `(dyads, clips)`: every script about equally often.
+
+    A dyad plays each of its scripts `plays` times before it takes up another; the last one perhaps less often.
+    """
+    each = -(-clips // plays)
+    deal = (np.arange(dyads)[:, None] * each + np.arange(each)) % scripts
+    played = np.repeat(rng.permutation(scripts)[deal], plays, axis=1)[:, :clips]
+    return rng.permuted(played, axis=1)
 
 
 def _play(rng: np.random.Generator, script: Script, flip: int) -> list[Performance]:

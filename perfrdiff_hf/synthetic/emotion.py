@@ -62,19 +62,7 @@ ACT_FACE = channel_table(
     EMOTION_NAMES,
 )
 
-# How style leans the drive of somebody who sits still, and how it weights the parts of a reaction.
-STYLE_REST = channel_table(
-    {
-        "warmth": {"AU12": 0.1, "AU4": -0.1, "valence": 0.12, "Happy": 0.4},
-        "mirroring": {"AU1": 0.05, "Sad": 0.2, "Contempt": -0.2},
-        "expressiveness": {"AU25": 0.1, "Neutral": -0.4, "arousal": 0.05},
-        "quickness": {"AU2": 0.1, "Surprise": 0.3, "arousal": 0.05},
-        "nodding": {"AU24": 0.1, "AU17": 0.05, "arousal": -0.05},
-        "restlessness": {"AU7": 0.1, "arousal": 0.08, "Fear": 0.3},
-    },
-    FACTORS,
-    EMOTION_NAMES,
-)
+# How style weights the parts of a reaction.
 STYLE_GAIN = channel_table(
     {
         "warmth": {"AU6": 0.2, "AU12": 0.2, "AU9": -0.2, "valence": 0.1},
@@ -88,6 +76,12 @@ STYLE_GAIN = channel_table(
     EMOTION_NAMES,
 )
 NEUTRAL_LOGIT = 1.8
+
+# How far the drive of a face at rest lies from zero, from clip to clip (light, camera, mood), whatever the style.
+REST_SPREAD = np.empty(len(EMOTION_NAMES))
+REST_SPREAD[ACTION_UNITS] = 0.08
+REST_SPREAD[VALENCE_AROUSAL] = 0.08
+REST_SPREAD[EXPRESSIONS] = 0.25
 
 
 def reaction_drive(styles: np.ndarray, acts: np.ndarray, reactions: Reactions, strength: np.ndarray) -> np.ndarray:
@@ -108,23 +102,23 @@ def reaction_drive(styles: np.ndarray, acts: np.ndarray, reactions: Reactions, s
     return np.swapaxes(strength, -1, -2) @ faces
 
 
-def show_emotion(styles: np.ndarray, drive: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def show_emotion(drive: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Emotion channels of people whose faces are driven by `drive`.
 
     Args:
-        styles: `(..., 6)`
         drive: `(..., frames, 25)`, zero where nothing happens.
-        rng: source of the small unrest that every face has.
+        rng: source of the face at rest, drawn anew for each clip whatever the style, and of the small unrest that
+            every face has.
 
     Returns:
         emotion `(..., frames, 25)` float32, and the drive with rest and unrest in it, from which coefficients follow.
     """
-    rest = styles @ STYLE_REST
+    rest = REST_SPREAD * rng.standard_normal((*drive.shape[:-2], 1, drive.shape[-1]))
     unrest = wander(rng, drive.shape, 12)
     unrest[..., ACTION_UNITS] *= 0.08
     unrest[..., VALENCE_AROUSAL] *= 0.06
     unrest[..., EXPRESSIONS] *= 0.2
-    full = drive + rest[..., None, :] + unrest
+    full = drive + rest + unrest
     emotion = np.empty(full.shape, dtype=np.float32)
     emotion[..., ACTION_UNITS] = full[..., ACTION_UNITS] > 0.5
     emotion[..., VALENCE_AROUSAL] = np.tanh(full[..., VALENCE_AROUSAL])

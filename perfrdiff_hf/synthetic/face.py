@@ -1,7 +1,8 @@
 """From a drive to coefficients: what the face of one person does, in standard scores, frame by frame.
 
-The coefficients carry more than the emotion: how the person sits (baseline pose), blinks, looks about, sways and nods,
-all shaped by style, and the articulation of the person's own acts.
+The coefficients carry more than the emotion: how the person blinks, looks about, sways and nods, all shaped by style,
+and the articulation of the person's own acts. How the person sits, and from where the camera looks, is a nuisance:
+drawn apart from style, for the person and again for the clip.
 """
 
 from __future__ import annotations
@@ -49,14 +50,15 @@ ACT_TO_FACE = channel_table(
     ACTS,
     COEFFICIENT_NAMES,
 )
-STYLE_TO_POSE = channel_table(
+# Style shows in how much of each idle movement there is: the logarithm of its spread, per unit of the factor.
+STYLE_TO_MOVEMENT = channel_table(
     {
-        "warmth": {"translation_z": -0.8, "rotation_roll": 0.6, "browDown": -0.5, "mouthSmile": 0.3},
-        "mirroring": {"rotation_yaw": -0.8, "eyeLookOut": -0.6, "eyeLookInLeft": 0.5, "mouthRight": 0.4},
-        "expressiveness": {"eyeWide": 0.7, "mouthRollUpper": -0.7, "browInnerUp": 0.4, "translation_y": 0.5},
-        "quickness": {"rotation_pitch": -0.7, "eyeLookUp": 0.5, "mouthLeft": 0.5, "translation_x": 0.5},
-        "nodding": {"eyeLookDown": 0.6, "translation_y": -0.6, "rotation_roll": -0.4, "mouthPress": 0.4},
-        "restlessness": {"translation_x": -0.6, "eyeLookInRight": 0.6, "jawRight": 0.5, "browOuterUp": 0.4},
+        "warmth": {"rotation_roll": 0.8, "browDown": 0.7, "mouthSmile": 0.6, "translation_z": 0.6},
+        "mirroring": {"rotation_yaw": 0.9, "translation_x": 0.9, "mouthClose": 0.7, "jawForward": 0.6},
+        "expressiveness": {"browInnerUp": 0.9, "eyeLookDown": 0.8, "translation_y": 1.0, "mouthFrown": 0.9},
+        "quickness": {"browOuterUp": 0.5, "rotation_roll": -0.4, "translation_z": -0.4},
+        "nodding": {"translation_y": -0.4, "browDown": -0.4},
+        "restlessness": {"mouthPress": 0.8, "mouthLeft": 0.7, "mouthSmile": -0.3},
     },
     FACTORS,
     COEFFICIENT_NAMES,
@@ -67,6 +69,10 @@ SPEECH_FACE = channel_table(
     COEFFICIENT_NAMES,
 )[0]
 
+# Spread of the resting face and pose, in standard scores: from person to person, and from clip to clip of one person.
+PERSON_REST_SPREAD = 0.6
+CLIP_REST_SPREAD = 0.4
+
 _BLINKS = [i for i, name in enumerate(COEFFICIENT_NAMES) if name.startswith("eyeBlink")]
 _GAZE = [i for i, name in enumerate(COEFFICIENT_NAMES) if name.startswith("eyeLook")]
 _HEAD = [i for i, name in enumerate(COEFFICIENT_NAMES) if name.startswith(("rotation", "translation"))]
@@ -75,6 +81,7 @@ _PITCH = COEFFICIENT_NAMES.index("rotation_pitch")
 
 def face_scores(
     style: np.ndarray,
+    resting: np.ndarray,
     drive: np.ndarray,
     own_acts: np.ndarray,
     syllables: np.ndarray,
@@ -85,6 +92,7 @@ def face_scores(
 
     Args:
         style: `(6,)`
+        resting: `(58,)` the person's own resting face and pose, from `resting_face`.
         drive: `(frames, 25)` from `show_emotion`.
         own_acts: `(frames, 6)` how strongly the person plays each act.
         syllables: `(frames,)` opening of the mouth by speech, in [0, 1].
@@ -93,14 +101,22 @@ def face_scores(
     """
     frames = len(drive)
     scores = drive[:, : VALENCE_AROUSAL.stop] @ DRIVE_TO_FACE + own_acts @ ACT_TO_FACE
-    scores += syllables[:, None] * SPEECH_FACE + style @ STYLE_TO_POSE
-    scores += 0.15 * rng.standard_normal(COEFFICIENT_CHANNELS) + 0.15 * wander(rng, scores.shape, 10)
-    scores[:, _HEAD] += (0.3 + 0.2 * style[5]) * wander(rng, (frames, len(_HEAD)), int(30 - 14 * style[5]))
+    scores += syllables[:, None] * SPEECH_FACE + resting
+    scores += CLIP_REST_SPREAD * rng.standard_normal(COEFFICIENT_CHANNELS)
+    idle = np.exp(style @ STYLE_TO_MOVEMENT)
+    scores += 0.2 * idle * wander(rng, scores.shape, int(12 - 8 * style[3]))
+    sway = (0.3 + 0.2 * style[5]) * idle[_HEAD]
+    scores[:, _HEAD] += sway * wander(rng, (frames, len(_HEAD)), int(30 - 14 * style[5]))
     glances = np.repeat(rng.standard_normal((frames // 10 + 1, len(_GAZE))), 10, axis=0)[:frames]
-    scores[:, _GAZE] += (0.35 + 0.2 * style[5] + 0.1 * style[3]) * glances
-    scores[:, _BLINKS] += _blinks(style, frames, rng)[:, None] + 0.3 * style[2]
+    scores[:, _GAZE] += (0.4 + 0.3 * style[5]) * glances
+    scores[:, _BLINKS] += _blinks(style, frames, rng)[:, None]
     scores[:, _PITCH] += _nods(style, reacting, rng)
     return scores
+
+
+def resting_face(rng: np.random.Generator) -> np.ndarray:
+    """A person's resting face and pose in standard scores, `(58,)`, whatever their style."""
+    return PERSON_REST_SPREAD * rng.standard_normal(COEFFICIENT_CHANNELS)
 
 
 def _blinks(style: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:

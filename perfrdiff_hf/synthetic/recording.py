@@ -11,7 +11,7 @@ from ..behaviour import BLENDSHAPES, CLIP_FRAMES, COEFFICIENT_CHANNELS, MEAN_FAC
 from ..data.dyads import SPLITS
 from .cast import Performance, World, WorldSize, plan_world
 from .emotion import ACT_FACE, reaction_drive, show_emotion
-from .face import face_scores
+from .face import face_scores, resting_face
 from .people import envelopes
 from .sound import speak, synthesise
 
@@ -42,8 +42,11 @@ def render(world: World, recording: Performance) -> Rendered:
 
 
 def _random(world: World, recording: Performance) -> np.random.Generator:
-    person = sorted(world.styles).index(recording.listener_id)
-    return np.random.default_rng((world.seed, len(SPLITS), person, recording.clip))
+    return np.random.default_rng((world.seed, len(SPLITS), _person(world, recording), recording.clip))
+
+
+def _person(world: World, recording: Performance) -> int:
+    return sorted(world.styles).index(recording.listener_id)
 
 
 def _perform(
@@ -57,8 +60,9 @@ def _perform(
     drive = reaction_drive(style, np.array(other.acts), reactions, strength)
     own = np.array(recording.acts), np.array(recording.starts), np.array(recording.ends)
     prosody, acting, syllables = speak(*own, world.pitches[recording.listener_id], FILE_FRAMES, rng)
-    emotion, full = show_emotion(style, drive + acting @ ACT_FACE, rng)
-    return prosody, emotion, face_scores(style, full, acting, syllables, strength.sum(axis=0), rng)
+    emotion, full = show_emotion(drive + acting @ ACT_FACE, rng)
+    resting = resting_face(np.random.default_rng((world.seed, len(SPLITS) + 1, _person(world, recording))))
+    return prosody, emotion, face_scores(style, resting, full, acting, syllables, strength.sum(axis=0), rng)
 
 
 def to_coefficients(scores: np.ndarray) -> np.ndarray:

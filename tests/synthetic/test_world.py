@@ -7,6 +7,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
 from perfrdiff_hf.metrics import frcorr
 from perfrdiff_hf.synthetic.cast import SIZES, SPLITS, World, plan_world
-from perfrdiff_hf.synthetic.oracles import sample_reactions
+from perfrdiff_hf.synthetic.face import face_scores, resting_face
+from perfrdiff_hf.synthetic.oracles import mean_oracle_reactions, oracle_reactions, sample_reactions
 from perfrdiff_hf.synthetic.people import (
     ACTS,
     FACTORS,
@@ -39,7 +41,7 @@ from perfrdiff_hf.synthetic.people import (
     reaction_odds,
 )
 from perfrdiff_hf.synthetic.recording import render
-from perfrdiff_hf.synthetic.world import WorldSize, load_world, oracle_reactions, write_synthetic_world
+from perfrdiff_hf.synthetic.world import WorldSize, load_world, write_synthetic_world
 
 
 TINY = WorldSize(dyads=(1, 1, 2), clips=2, scripts=(2, 1, 2), sample_rate=8000, sound="ULAW")
@@ -233,6 +235,7 @@ def test_streams_are_valid_and_agree(planned: World) -> None:
     clips = [render(planned, recording) for recording in planned.of_split("test")[:12]]
     emotion = np.concatenate([clip.emotion for clip in clips])
     coefficients = np.concatenate([clip.coefficients[:CLIP_FRAMES] for clip in clips])
+    movement = np.concatenate([c - c.mean(axis=0) for c in (clip.coefficients[:CLIP_FRAMES] for clip in clips)])
     assert set(np.unique(emotion[:, :15])) == {0, 1}
     assert np.abs(emotion[:, VALENCE_AROUSAL]).max() <= 1
     assert emotion[:, EXPRESSIONS].min() >= 0
@@ -241,7 +244,7 @@ def test_streams_are_valid_and_agree(planned: World) -> None:
     assert all(np.abs(clip.sound).max() <= 1 for clip in clips)
 
     def together(channel: str, coefficient: str) -> float:
-        pair = emotion[:, EMOTION_NAMES.index(channel)], coefficients[:, COEFFICIENT_NAMES.index(coefficient)]
+        pair = emotion[:, EMOTION_NAMES.index(channel)], movement[:, COEFFICIENT_NAMES.index(coefficient)]
         return float(np.corrcoef(*pair)[0, 1])
 
     same = {"AU12": "mouthSmileLeft", "AU1": "browInnerUp", "AU6": "cheekSquintRight", "AU26": "jawOpen"}
@@ -251,7 +254,7 @@ def test_streams_are_valid_and_agree(planned: World) -> None:
 
 
 def test_a_population_has_the_mean_and_spread_of_react() -> None:
-    world = plan_world(WorldSize((6, 1, 1), 2, (6, 1, 1), 8000, "ULAW"), seed=11)
+    world = plan_world(WorldSize((24, 1, 1), 2, (24, 1, 1), 8000, "ULAW"), seed=11)
     coefficients = np.concatenate([render(world, r).coefficients for r in world.of_split("train")])
     off_mean = np.abs(coefficients.mean(axis=0) - MEAN_FACE) / STD_FACE
     off_spread = np.abs(np.log(coefficients.std(axis=0) / STD_FACE))
@@ -290,17 +293,22 @@ def test_online_oracle_knows_nothing_of_the_future(planned: World) -> None:
     assert speaker.ends[0] <= now < min(speaker.ends[1], speaker.starts[2])
     own = np.tile(style(warmth=1, mirroring=1), (6, 1))
 
-    def sample(of: object, online: bool) -> np.ndarray:
+    def sample(of: object, hop: int | None) -> tuple[np.ndarray, np.ndarray]:
         answering = np.repeat(own[:, None], len(speaker.acts), axis=1)
-        return sample_reactions(of, own, answering, online, np.random.default_rng(0))
+        return sample_reactions(of, own, answering, np.random.default_rng(0), hop)
 
-    first, second = sample(speaker, True), sample(changed, True)
+    (first, first_face), (second, second_face) = sample(speaker, 50), sample(changed, 50)
     np.testing.assert_array_equal(first[:, : now + 50], second[:, : now + 50])
+    # Nods of a face are drawn in one piece, so that rounding differs where sums of reactions do.
+    np.testing.assert_allclose(first_face[:, : now + 50], second_face[:, : now + 50], atol=1e-6)
     assert not np.array_equal(first[:, now + 50 :], second[:, now + 50 :])
     start = speaker.starts[0] // 50 * 50 + 50  # before the first act was seen there is nothing to react to
     assert first[:, :start, :15].mean() < 0.05 < first[:, start : start + 100, :15].mean()
-    np.testing.assert_array_equal(sample(speaker, False), sample(speaker, False))
-    assert not np.array_equal(sample(speaker, False), first)
+    np.testing.assert_array_equal(sample(speaker, None)[0], sample(speaker, None)[0])
+    assert not np.array_equal(sample(speaker, None)[0], first)
+    # With a shorter hop an act is known sooner.
+    sooner = sample(speaker, 10)[0]
+    assert sooner[:, :start, :15].mean() > first[:, :start, :15].mean()
 
 
 def test_world_leaves_room_to_be_personal(planned: World) -> None:
@@ -309,8 +317,10 @@ def test_world_leaves_room_to_be_personal(planned: World) -> None:
     speaker = np.roll(recorded, len(rows) // 2, axis=0)
     own = np.eye(len(rows), dtype=bool)
 
-    def score(knowledge: str, online: bool = True) -> float:
-        drawn = oracle_reactions(planned, "test", knowledge=knowledge, personal=True, online=online, num_reactions=4)
+    def score(knowledge: str, **options: Any) -> float:
+        options = {"knowledge": knowledge, "personal": True, "num_reactions": 4, **options}
+        drawn, coefficients = oracle_reactions(planned, "test", **options)
+        assert coefficients.shape == (len(rows), 4, CLIP_FRAMES, 58) and coefficients.dtype == np.float32
         assert drawn.shape == (len(rows), 4, CLIP_FRAMES, len(EMOTION_NAMES)) and drawn.dtype == np.float32
         return frcorr(drawn, recorded, own) / 4
 
@@ -319,5 +329,36 @@ def test_world_leaves_room_to_be_personal(planned: World) -> None:
     assert swapped - generic < 0.5 * (personal - generic)
     assert score("personal", online=False) > 0.95 * personal
     assert frcorr(speaker[:, None], recorded, own) < 0.5 * generic
+    averaged = mean_oracle_reactions(planned, "test", personal=True, num_reactions=2).emotion
+    assert np.array_equal(averaged[:, 0], averaged[:, 1])
+    assert frcorr(averaged, recorded, own) / 2 > personal  # no oracle is a ceiling
     with pytest.raises(ValueError, match="knowledge must be"):
         oracle_reactions(planned, "test", knowledge="all")
+    with pytest.raises(ValueError, match="hop must lie between 1 and 50 frames; given: 51"):
+        oracle_reactions(planned, "test", hop=51)
+
+
+def test_resting_faces_tell_nothing_of_style() -> None:
+    """The same style with another resting face moves alike; the same face is another one in the next clip."""
+    rng = np.random.default_rng(0)
+    nothing = np.zeros((100, 25)), np.zeros((100, len(ACTS))), np.zeros(100), np.zeros(100)
+
+    def scores(resting: np.ndarray, seed: int) -> np.ndarray:
+        return face_scores(style(warmth=0.7), resting, *nothing, np.random.default_rng(seed))
+
+    one, other = resting_face(rng), resting_face(rng)
+    a, b = scores(one, 3), scores(other, 3)
+    np.testing.assert_allclose(a - a.mean(axis=0), b - b.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(b.mean(axis=0) - a.mean(axis=0), other - one, atol=1e-9)
+    assert np.abs(scores(one, 4).mean(axis=0) - a.mean(axis=0)).mean() > 0.2
+
+
+def test_dyads_play_their_scripts_again() -> None:
+    world = plan_world(SIZES["demo"], seed=0)
+    for split in ("train", "test"):
+        played: dict[tuple[str, int], list[int]] = {}
+        for recording in world.of_split(split):
+            played.setdefault((recording.listener_id, recording.script), []).append(recording.role)
+        assert all(len(roles) == 2 and len(set(roles)) == 1 for roles in played.values())
+    with pytest.raises(ValueError, match="plays must lie between 1 and the 6 clips"):
+        replace(SIZES["demo"], plays=7)
