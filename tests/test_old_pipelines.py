@@ -13,7 +13,7 @@ from perfrdiff_hf import PerFRDiffPipeline
 
 FOLDER = Path(__file__).parent / "golden" / "pipeline_0_1_0"
 PERSONAL = {"num_reactions": 2, "num_inference_steps": 4, "guidance_scale": 7.5}
-GENERIC = {"num_reactions": 2, "num_inference_steps": 4, "guidance_scale": 1.0, "overlap": 5}
+GENERIC = {"num_reactions": 2, "num_inference_steps": 4, "guidance_scale": 1.0, "hop": 45}
 
 
 @pytest.fixture(scope="module")

@@ -113,11 +113,6 @@ class Validation(Protocol):
         """Whether training is over and this process is the one that draws."""
         ...
 
-    @property
-    def sampling(self) -> Mapping[str, Any]:
-        """`num_inference_steps` and `guidance_scale`, for systems that denoise."""
-        ...
-
     def reaction_scores(self, pipeline: ReactionPipeline, personal: bool = False, **settings: Any) -> dict[str, float]:
         """`frcorr` and `frdist` of reactions to a fixed set of clips; nothing where the run asks for no clips.
 
@@ -167,6 +162,14 @@ class Stage(ABC):
 
         Raises:
             ValueError: if the arguments are impossible.
+        """
+
+    def look_at_data(self, model: Any, corpus: Corpus) -> None:  # noqa: B027  (to be overridden where there is a need)
+        """Let an untrained model take over statistics of the training data; by default it needs none.
+
+        Args:
+            model: from `new_model`.
+            corpus: the data.
         """
 
     @abstractmethod

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
     """How a model reacts."""
     group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
-    group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: the model's, 50)")
-    group.add_argument("--guidance_scale", type=float, help="guidance (default: the model's, 7.5)")
-    group.add_argument("--overlap", type=int, help="frames that windows share (default: the model's, 0)")
+    group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: as saved with the model)")
+    group.add_argument("--guidance_scale", type=float, help="guidance (default: as saved with the model)")
+    group.add_argument("--hop", type=int, help="new frames of each window (default: as saved with the model)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
 
 
 def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_sampling_options` as arguments of a call; what was not given is left to the system."""
-    names = ("num_reactions", "num_inference_steps", "guidance_scale", "overlap")
+    names = ("num_reactions", "num_inference_steps", "guidance_scale", "hop")
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 

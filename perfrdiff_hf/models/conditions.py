@@ -48,10 +48,11 @@ def speaker_conditions(
     Args:
         denoiser: a `GAFRGTransformer1DModel`; it says which kinds there are.
         emotion_vae: for the speaker's latent; None where the denoiser has none.
-        speaker: `"audio"` `(batch, w, 78)`, `"emotion"` `(batch, w, 25)` and `"coefficients"` `(batch, w, 58)` with
-            the mean face removed; kinds made of a stream that is missing are missing in what is returned.
-        past: `(batch, k, w, 25)` the `k` reactions over the same frames, each with a past of its own, so that each is
-            a condition of its own; left out where the denoiser takes no past.
+        speaker: `"audio"` `(batch, n, 78)`, `"emotion"` `(batch, n, 25)` and `"coefficients"` `(batch, n, 58)` with
+            the mean face removed, over the denoiser's `context_windows`, of which the latent is that of the last;
+            kinds made of a stream that is missing are missing in what is returned.
+        past: `(batch, k, w, channels)` the `k` reactions over the window before, each with a past of its own, so that
+            each is a condition of its own; left out where the denoiser takes no past.
 
     Returns:
         Kind to values for `encode_condition`: `batch` rows, or `batch * k` where a past is given and taken.
@@ -65,7 +66,7 @@ def speaker_conditions(
             continue
         values = speaker[stream]
         if kind == "speaker_latent":
-            values = _latent(emotion_vae, values)
+            values = _latent(emotion_vae, values[:, -(values.shape[1] // denoiser.config.context_windows) :])
         conditions[kind] = values.repeat_interleave(repeats, dim=0)
     if takes_past and past is not None:
         conditions["past_emotion"] = past.flatten(0, 1)

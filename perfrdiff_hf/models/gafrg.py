@@ -20,15 +20,17 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, WINDOW_SIZE
+from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, REACTION_CHANNELS, WINDOW_SIZE
 from .fusing import FusingMixin
 from .gafrg_layers import ConditionCache, GAFRGLayer, shift_of, shifts_within
 from .positions import sinusoidal_positions
+from .standardisation import Standardiser
 from .weight_shifts import WeightShifts, shifted_linear
 
 
 # The kinds of condition in the order of their tokens. Frames give one token each, the others one token in all.
 FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
+SPEAKER_FRAMES = ("audio", "coefficients", "speaker_emotion")
 CONDITION_KINDS = (
     "audio", "coefficients", "speaker_emotion", "speaker_latent", "listener_latent", "past_emotion", "personal",
 )  # fmt: skip
@@ -44,7 +46,7 @@ EDITABLE_COMPONENTS = {
 
 @dataclass
 class GAFRGOutput(BaseOutput):
-    """The clean reaction that GAFRG predicts: `sample` is `(batch, frames, 25)`."""
+    """The clean reaction that GAFRG predicts: `sample` is `(batch, frames, in_channels)`."""
 
     sample: Tensor
 
@@ -53,7 +55,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
     """The denoiser: from a noisy window of a reaction, the time step and the condition to the clean window.
 
     Args:
-        in_channels: channels of a reaction (25 emotion channels).
+        in_channels: channels of a reaction: 25 of emotion, from which a pipeline derives the coefficients; or 83, the
+            emotion and the movement of the 58 coefficients (each clip without its own mean), so that what emotion
+            does not tell, such as how the head moves, is part of the reaction.
         hidden_size: width of the transformer.
         num_layers: number of layers.
         num_heads: attention heads of each layer.
@@ -73,6 +77,14 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             neighbouring frames begin alike, and frame `i` of each condition like frame `i` of the window, which a
             small model on little data learns from much faster.
         window_size: frames of a window, for positions that begin as sinusoids.
+        context_windows: windows of the speaker that are a condition. Equation 3 conditions on all that the speaker
+            did; the official model sees one window.
+        min_hop: fewest new frames of a window that the model is trained for. The other frames of a window, its first,
+            are then those already shown: they stand in the input as they are, told apart by a channel of their own,
+            and the condition is the speaker until the first new frame (equation 3 with w = the hop). None: all frames
+            of a window are new, as in the official model.
+        standardised: whether reactions, audio and coefficients go through the model as standard scores, with the
+            statistics of the training data in its buffers. The official model reads them as they are.
 
     Raises:
         ValueError: if `conditions` is empty or names an unknown kind, or the sizes do not fit together.
@@ -103,6 +115,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         max_positions: int = 500,
         position_init: str = "uniform",
         window_size: int = WINDOW_SIZE,
+        context_windows: int = 1,
+        min_hop: int | None = None,
+        standardised: bool = False,
     ):
         super().__init__()
         unknown = [kind for kind in conditions if kind not in CONDITION_KINDS]
@@ -112,10 +127,19 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             raise ValueError(f"position_init must be 'uniform' or 'sinusoidal'; given: {position_init!r}.")
         if hidden_size % num_heads:
             raise ValueError(f"hidden_size ({hidden_size}) must be a multiple of num_heads ({num_heads}).")
+        if in_channels not in (EMOTION_CHANNELS, REACTION_CHANNELS):
+            raise ValueError(
+                f"in_channels must be {EMOTION_CHANNELS} (emotion) or {REACTION_CHANNELS} (emotion and movement); "
+                f"given: {in_channels}."
+            )
+        if context_windows < 1:
+            raise ValueError(f"context_windows must be at least 1; given: {context_windows}.")
+        if min_hop is not None and not 1 <= min_hop <= window_size:
+            raise ValueError(f"min_hop must lie between 1 and window_size ({window_size}); given: {min_hop}.")
         widths = {
             "audio": audio_channels,
             "coefficients": coefficient_channels,
-            "speaker_emotion": in_channels,
+            "speaker_emotion": EMOTION_CHANNELS,
             "past_emotion": in_channels,
             "speaker_latent": latent_size,
             "listener_latent": latent_size,
@@ -127,7 +151,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         )
         self.time_proj = Timesteps(time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu")
-        self.input_projection = nn.Linear(in_channels, hidden_size)
+        self.input_projection = nn.Linear(in_channels + (min_hop is not None), hidden_size)
         self.query_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.memory_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.layers = nn.ModuleList(
@@ -136,6 +160,12 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         self.norm_out = nn.LayerNorm(hidden_size)
         self.mapping = nn.Linear(hidden_size, in_channels)
         self.gradient_checkpointing = False
+        self.reaction_scores = Standardiser(in_channels) if standardised else None
+        self.speaker_scores = nn.ModuleDict(
+            {kind: Standardiser(widths[kind]) for kind in SPEAKER_FRAMES if kind in self.condition_widths}
+            if standardised
+            else {}
+        )
         self._begin_unfused()
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
@@ -150,10 +180,30 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         # The first token is the time step; then come the frames of one condition after the other.
         place = 1
         for kind in self.condition_widths:
-            count = self.config.window_size if kind in FRAME_CONDITIONS else 1
+            count = self.tokens_of(kind)
             count = max(0, min(count, len(self.memory_positions) - place))
             self.memory_positions[place : place + count] = frames[:count]
             place += count
+
+    def tokens_of(self, kind: str) -> int:
+        """How many tokens a kind of condition has: one for each frame, or one in all."""
+        return self.config.window_size * self._windows_of(kind) if _is_framed(kind) else 1
+
+    def _windows_of(self, kind: str) -> int:
+        return self.config.context_windows if kind in SPEAKER_FRAMES else 1
+
+    @property
+    def joins_shown_frames(self) -> bool:
+        """Whether the first frames of a window may be those already shown; see `min_hop`."""
+        return self.config.min_hop is not None
+
+    def to_scores(self, reactions: Tensor) -> Tensor:
+        """Reactions `(..., in_channels)` as the diffusion sees them: standard scores, or as they are."""
+        return reactions if self.reaction_scores is None else self.reaction_scores(reactions)
+
+    def from_scores(self, scores: Tensor) -> Tensor:
+        """What the diffusion gives `(..., in_channels)` as reactions."""
+        return scores if self.reaction_scores is None else self.reaction_scores.restore(scores)
 
     def editable_layers(self, components: Sequence[str], layers: Sequence[int]) -> dict[str, list[int]]:
         """Names and `[out_features, in_features]` of the linear layers that PWSG may edit (table 4 of the paper).
@@ -189,7 +239,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             conditions: kind to values: `(batch, frames, width)` for frames, `(batch, width)` for latents and style.
                 A kind of the model that is missing here is dropped for the whole batch.
             dropped: kind to a boolean `(batch,)`: which examples go without it.
-            num_frames: length of the window; needed only where no condition with frames is given.
+            num_frames: length of a window; needed only where no condition with frames is given.
 
         Returns:
             `(batch, tokens, hidden_size)`; the tokens of a dropped condition are zero, as is the null condition.
@@ -204,11 +254,11 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 f"given: {tuple(conditions)}."
             )
         for kind, values in conditions.items():
-            rank = 3 if kind in FRAME_CONDITIONS else 2
+            rank = 3 if _is_framed(kind) else 2
             if values.dim() != rank or values.shape[-1] != self.condition_widths[kind]:
                 shape = ("batch", "frames", self.condition_widths[kind]) if rank == 3 else ("batch", "width")
                 raise ValueError(f"conditions['{kind}'] must have shape {shape}; given: {tuple(values.shape)}.")
-        framed = [values.shape[1] for kind, values in conditions.items() if kind in FRAME_CONDITIONS]
+        framed = [values.shape[1] // self._windows_of(kind) for kind, values in conditions.items() if _is_framed(kind)]
         frames = framed[0] if framed else num_frames
         if frames is None:
             raise ValueError("num_frames must be given where no condition with frames is.")
@@ -216,15 +266,20 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         tokens = []
         for kind in self.condition_widths:
             if kind not in conditions:
-                count = frames if kind in FRAME_CONDITIONS else 1
+                count = frames * self._windows_of(kind) if _is_framed(kind) else 1
                 tokens.append(example.new_zeros(len(example), count, self.config.hidden_size))
                 continue
-            projected = self.condition_projections[kind](conditions[kind])
-            if kind not in FRAME_CONDITIONS:
+            values = conditions[kind]
+            if kind in self.speaker_scores:
+                values = self.speaker_scores[kind](values)
+            elif kind == "past_emotion":
+                values = self.to_scores(values)
+            projected = self.condition_projections[kind](values)
+            if not _is_framed(kind):
                 projected = projected[:, None]
             if dropped is not None and kind in dropped:
                 projected = projected * ~dropped[kind][:, None, None]
-            if kind == "audio":
+            if kind == "audio" and kind not in self.speaker_scores:
                 projected = projected * self.config.hidden_size**-0.5
             tokens.append(projected)
         return torch.cat(tokens, dim=1)
@@ -261,6 +316,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         encoder_hidden_states: Tensor | ConditionCache,
         weight_shifts: WeightShifts | None = None,
         return_dict: bool = True,
+        shown: Tensor | None = None,
     ) -> GAFRGOutput | tuple[Tensor]:
         """Predict the clean window from a noisy one.
 
@@ -272,20 +328,28 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 `ConditionCache` made of it.
             weight_shifts: the listeners' shifts; None is the generic model.
             return_dict: return a `GAFRGOutput` rather than a tuple.
+            shown: `(batch, frames)` booleans, for a model with `min_hop`: which frames were shown already and stand
+                in `hidden_states` without noise; None: none.
 
         Returns:
             The predicted clean reactions, `(batch, frames, in_channels)`.
 
         Raises:
             ValueError: if the batch is no multiple of the number of conditions or listeners, the window is longer
-                than `max_positions`, or shifts are given while some are fused.
+                than `max_positions`, shifts are given while some are fused, or frames are shown to a model that
+                cannot join them.
         """
+        if shown is not None and not self.joins_shown_frames:
+            raise ValueError("shown needs a denoiser with min_hop; this one takes every frame of a window for new.")
         cache = encoder_hidden_states
         if not isinstance(cache, ConditionCache):
             cache = self.cache_condition(cache, weight_shifts)
         self._check_batch(hidden_states, cache, weight_shifts)
 
         time_token = self._time_token(timestep, cache.num_conditions, hidden_states)
+        if self.joins_shown_frames:
+            marks = hidden_states.new_zeros(hidden_states.shape[:2]) if shown is None else shown.to(hidden_states)
+            hidden_states = torch.cat([hidden_states, marks[..., None]], dim=-1)
         hidden = self.input_projection(hidden_states) + self.query_positions[: hidden_states.shape[1]]
         for index, (layer, keys, values) in enumerate(zip(self.layers, cache.keys, cache.values)):
             inputs = (hidden, time_token, keys, values, shifts_within(weight_shifts, f"layers.{index}"))
@@ -312,10 +376,14 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         _check_listeners(cache.num_conditions, weight_shifts)
 
 
+def _is_framed(kind: str) -> bool:
+    return kind in FRAME_CONDITIONS
+
+
 def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
-    if kind not in FRAME_CONDITIONS and width == hidden_size:
+    if not _is_framed(kind) and width == hidden_size:
         return nn.Identity()
-    if kind in FRAME_CONDITIONS or kind == "personal":
+    if _is_framed(kind) or kind == "personal":
         return nn.Linear(width, hidden_size)
     return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
 

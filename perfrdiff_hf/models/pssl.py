@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 
 from ..behaviour import CLIP_FRAMES, COEFFICIENT_CHANNELS
 from .positions import sinusoidal_positions
+from .standardisation import Standardiser
 
 
 @strict
@@ -33,6 +34,8 @@ class PSSLConfig(PreTrainedConfig):
             whose styles are averaged.
         centred: whether each piece is read without its own mean, so that only movement counts: neither a resting face
             nor where the camera stood (equation 6 asks for a style free of identity). The official model reads both.
+        standardised: whether each coefficient is divided by its spread in the training data, as a style in movement
+            lies in small and large coefficients alike. The official model reads them as they are.
     """
 
     model_type = "perfrdiff_pssl"
@@ -46,6 +49,7 @@ class PSSLConfig(PreTrainedConfig):
     dropout: float = 0.1
     max_frames: int = CLIP_FRAMES
     centred: bool = False
+    standardised: bool = False
 
 
 @dataclass
@@ -71,6 +75,7 @@ class PSSLModel(PreTrainedModel):
 
     def __init__(self, config: PSSLConfig):
         super().__init__(config)
+        self.standardiser = Standardiser(config.coefficient_channels) if config.standardised else None
         self.embedding = nn.Linear(config.coefficient_channels, config.hidden_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         layer = nn.TransformerEncoderLayer(
@@ -130,6 +135,8 @@ class PSSLModel(PreTrainedModel):
     def _class_features(self, coefficients: Tensor) -> Tensor:
         if self.config.centred:
             coefficients = coefficients - coefficients.mean(dim=1, keepdim=True)
+        if self.standardiser is not None:
+            coefficients = self.standardiser(coefficients)
         tokens = self.embedding(coefficients)
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))

@@ -53,7 +53,7 @@ class Hearing:
         """Forget everything that was heard."""
         # Each stream of behaviour is held from frame `first_frame` on; before its first frame there is silence.
         self.streams: dict[str, Tensor] = {}
-        self.first_frame = -self.reactor.window_size
+        self.first_frame = -self.reactor.context_frames
         self._samples = np.zeros((self.batch_size, 0), dtype=np.float32)
         self._awaited: set[str] = set()
 
@@ -90,15 +90,14 @@ class Hearing:
         self.streams = {**streams, **joined}
         self._awaited -= set(speaker)
 
-    def window(self, begin: int) -> dict[str, Tensor]:
-        """The speakers over the window before frame `begin`, each `(batch, window, width)`."""
-        size = self.reactor.window_size
-        first = begin - size - self.first_frame
-        return {name: values[:, first : first + size] for name, values in self.streams.items()}
+    def before(self, frame: int) -> dict[str, Tensor]:
+        """The speakers over the frames before one, as many as are a condition, each `(batch, context, width)`."""
+        last = frame - self.first_frame
+        return {name: values[:, last - self.reactor.context_frames : last] for name, values in self.streams.items()}
 
-    def forget(self, begin: int) -> None:
-        """Keep only what the window that begins at a frame needs, and what came after."""
-        keep_from = begin - self.reactor.window_size
+    def forget(self, frame: int) -> None:
+        """Keep only what `before` needs for a frame, and what came after."""
+        keep_from = frame - self.reactor.context_frames
         self.streams = {name: values[:, keep_from - self.first_frame :] for name, values in self.streams.items()}
         self.first_frame = keep_from
 

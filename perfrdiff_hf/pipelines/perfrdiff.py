@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from .sampling import (
     OnStepEnd,
     SamplingSettings,
     WindowSampler,
+    check_sampling,
     check_scheduler,
 )
 from .windows import DenoisingReactor
@@ -53,9 +54,13 @@ class PerFRDiffPipeline(ReactionPipeline):
         feature_extractor: the mean face and the window length.
         style_encoder: PSSL; None for a generic pipeline.
         weight_shift_generator: PWSG; None for a generic pipeline.
+        sampling: how reactions are sampled where a call does not say: some of the arguments of `SamplingSettings`
+            but the generator. They are saved with the pipeline; training fills them in, and converted checkpoints
+            have the official ones.
 
     Raises:
-        ValueError: if the denoiser has a condition that no pipeline fills.
+        ValueError: if the denoiser has a condition that no pipeline fills, or `sampling` holds an unknown name or a
+            value out of range.
     """
 
     _optional_components = ["style_encoder", "weight_shift_generator"]
@@ -76,9 +81,12 @@ class PerFRDiffPipeline(ReactionPipeline):
         feature_extractor: PerFRDiffFeatureExtractor,
         style_encoder: PSSLModel | None = None,
         weight_shift_generator: PWSGModel | None = None,
+        sampling: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         check_conditions(denoiser)
+        min_hop = denoiser.config.min_hop if denoiser is not None else None
+        sampling = check_sampling(sampling or {}, feature_extractor.window_size, min_hop)
         self.register_modules(
             denoiser=denoiser,
             emotion_vae=emotion_vae,
@@ -87,6 +95,12 @@ class PerFRDiffPipeline(ReactionPipeline):
             style_encoder=style_encoder,
             weight_shift_generator=weight_shift_generator,
         )
+        self.register_to_config(sampling=sampling)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How reactions are sampled where a call does not say."""
+        return dict(self.config["sampling"])
 
     @property
     def is_personal(self) -> bool:
@@ -158,17 +172,17 @@ class PerFRDiffPipeline(ReactionPipeline):
             weight_shifts: as for the call.
             on_step_end: see `WindowSampler`.
             is_interrupted: see `WindowSampler`.
-            settings: `SamplingSettings`: `num_reactions`, `num_inference_steps`, `guidance_scale`, `overlap`,
-                `generator` and so on, as for the call.
+            settings: `SamplingSettings`: `num_reactions`, `num_inference_steps`, `guidance_scale`, `hop`,
+                `generator` and so on, as for the call; what is missing or None is as the pipeline's `sampling` says.
 
         Raises:
             TypeError, ValueError: as the call; see also `check_scheduler`.
         """
         check_scheduler(self.scheduler)
         shifts = self._choose_shifts(listener_history, weight_shifts, batch_size)
-        sampler = WindowSampler(
-            self.denoiser, self.scheduler, SamplingSettings(**settings), shifts, on_step_end, is_interrupted
-        )
+        given = {name: value for name, value in settings.items() if value is not None}
+        chosen = SamplingSettings(**(self.sampling | given))
+        sampler = WindowSampler(self.denoiser, self.scheduler, chosen, shifts, on_step_end, is_interrupted)
         return DenoisingReactor(sampler, self.emotion_vae, self.feature_extractor, self.device)
 
     @torch.no_grad()
@@ -179,13 +193,13 @@ class PerFRDiffPipeline(ReactionPipeline):
         speaker_coefficients: ArrayLike | None = None,
         listener_history: History | None = None,
         weight_shifts: WeightShifts | None = None,
-        num_reactions: int = 10,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 7.5,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
-        overlap: int = 0,
+        num_reactions: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        hop: int | None = None,
         generator: Generators = None,
-        eta: float = 0.0,
+        eta: float | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -195,8 +209,10 @@ class PerFRDiffPipeline(ReactionPipeline):
     ) -> ReactionOutput | tuple:
         """Generate reactions to whole clips, window after window, each from the speaker's window before it.
 
-        Equation 3 conditions on everything that the speaker did before; like the official program, the models here
-        see the one window before.
+        Equation 3 conditions on everything that the speaker did before; the models here see as many windows as the
+        denoiser's `context_windows` says, one in the official program.
+
+        How reactions are sampled is saved with the pipeline (`pipe.sampling`); what is given here goes before it.
 
         Args:
             speaker_audio: `(batch, frames, 78)` audio features.
@@ -206,13 +222,14 @@ class PerFRDiffPipeline(ReactionPipeline):
             listener_history: `(batch, history_frames, 58)` coefficients of each listener's past, of any length, or
                 one for all; or a `Behaviour`, or a sequence with one of either for each; None is the generic model.
             weight_shifts: what `personalise` returned, instead of a history.
-            num_reactions: reactions to each clip.
-            num_inference_steps: denoising steps of each window.
-            guidance_scale: strength of classifier-free guidance; 1 is none.
-            guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1.
-            overlap: frames by which each window reaches back over the one before it, held fixed; 0 is official.
+            num_reactions: reactions to each clip; 10 where neither the call nor the pipeline says.
+            num_inference_steps: denoising steps of each window; 50.
+            guidance_scale: strength of classifier-free guidance; 1 is none; 7.5.
+            guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; all.
+            hop: new frames of each window, whose other frames are held as they were shown; a whole window. See
+                `DenoisingReactor` for what they answer.
             generator: source of noise, or a list with one for each clip.
-            eta: noise of each DDIM step, from 0 to 1.
+            eta: noise of each DDIM step, from 0 to 1; 0.
             output_type: `"pt"` or `"np"`.
             return_dict: return a `ReactionOutput` rather than a tuple.
             callback_on_step_end: called as `f(pipeline, step, timestep, tensors)` after each denoising step, counted
@@ -251,7 +268,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-            overlap=overlap,
+            hop=hop,
             generator=generator,
             eta=eta,
         )

@@ -95,6 +95,11 @@ class ReactionPipeline(DiffusionPipeline):
         """Whether the pipeline can react in the manner of one listener; by default it cannot."""
         return False
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How reactions are made where a call does not say, as it was saved; by default nothing is."""
+        return {}
+
     def window_reactor(
         self, listener_history: History | None = None, batch_size: int = 1, **settings: Any
     ) -> WindowReactor:
@@ -227,7 +232,7 @@ class ReactionPipeline(DiffusionPipeline):
         stream = ReactionStream(reactor, _batch_size(speaker))
         stream.hear_checked(speaker)
         segments = []
-        with self.progress_bar(total=stream.count_windows(frames)) as progress_bar:
+        with self.progress_bar(total=stream.count_segments(frames)) as progress_bar:
             for segment in stream.segments(until=frames):
                 segments.append(segment)
                 progress_bar.update()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from ..behaviour import EMOTION_CHANNELS
 from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
 from ..models.weight_shifts import WeightShifts
 
@@ -55,8 +56,8 @@ class SamplingSettings:
         guidance_scale: strength of classifier-free guidance; 1 is none.
         guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; the other
             steps cost half.
-        overlap: frames by which a window reaches back over the one before it. They are held fixed as they were shown,
-            and the new frames join them smoothly (see `join_held`); 0 is the official sampler.
+        hop: new frames of each window; its other frames, the first, are held as they were shown. None: all are new,
+            as in the official sampler. See `DenoisingReactor` for what the new frames answer.
         generator: one source of noise, or one for each speaker.
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
 
@@ -69,14 +70,17 @@ class SamplingSettings:
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
-    overlap: int = 0
+    hop: int | None = None
     generator: Generators = None
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("num_reactions", 1), ("num_inference_steps", 1), ("overlap", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}; given: {getattr(self, name)}.")
+        for name in ("num_reactions", "num_inference_steps", "hop"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; given: {value}.")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie in [0, 1]; given: {self.eta}.")
         first, last = self.guidance_interval
         object.__setattr__(self, "guidance_interval", (first, last))  # a list would make the settings unhashable
         if not 0 <= first <= last <= 1:
@@ -99,6 +103,30 @@ class SamplingSettings:
         first, last = self.guidance_interval
         num_steps = num_steps or self.num_inference_steps
         return self.guidance_scale != 1 and first * num_steps <= step < last * num_steps
+
+
+def check_sampling(sampling: Mapping[str, Any], window_size: int, min_hop: int | None = None) -> dict[str, Any]:
+    """Saved sampling defaults as plain values for json.
+
+    Args:
+        sampling: some of the arguments of `SamplingSettings`, but no generator.
+        window_size: frames of a window.
+        min_hop: the denoiser's.
+
+    Raises:
+        ValueError: if a name is unknown, or a value is out of range.
+    """
+    names = [field.name for field in fields(SamplingSettings) if field.name != "generator"]
+    if unknown := [name for name in sampling if name not in names]:
+        raise ValueError(f"sampling may hold {', '.join(names)}; given also: {', '.join(unknown)}.")
+    try:
+        SamplingSettings(**sampling)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sampling is out of range: {error}") from error
+    hop, least = sampling.get("hop"), min_hop or 1
+    if hop is not None and not least <= hop <= window_size:
+        raise ValueError(f"sampling: hop must lie between {least} and {window_size} for this model; given: {hop}.")
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sampling.items()}
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -170,7 +198,7 @@ class WindowSampler:
         return self._on_step_end is not None or self._is_interrupted is not None
 
     def noise(self, batch_size: int, num_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The noise from which a window is denoised, `(batch, num_reactions, frames, 25)`.
+        """The noise from which a window is denoised, `(batch, num_reactions, frames, channels)`.
 
         Raises:
             ValueError: if the generators are not one for each speaker.
@@ -188,35 +216,34 @@ class WindowSampler:
         Args:
             tokens: `(conditions, tokens, hidden_size)` from `encode_condition`: one condition for each speaker, or
                 one for each reaction.
-            latents: `(batch, num_reactions, frames, 25)` noise.
-            held: `(batch, num_reactions, overlap, 25)` what the first frames must be.
+            latents: `(batch, num_reactions, frames, channels)` noise.
+            held: `(batch, num_reactions, frames, channels)` what the first frames must be.
 
         Returns:
-            `(batch, num_reactions, frames, 25)` in [-1, 1].
+            `(batch, num_reactions, frames, channels)`, emotion in [-1, 1].
         """
         scheduler = self.scheduler
         scheduler.set_timesteps(self.settings.num_inference_steps, device=latents.device)
         options = self._step_options()
         num_steps = len(scheduler.timesteps)
         plain, guided = self._cache(tokens, num_steps)
+        known = None if held is None else self.denoiser.to_scores(held)
         latents = latents * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
             inputs = scheduler.scale_model_input(latents, timestep)
-            if self.settings.is_guided(step, num_steps):
-                predictions = self._predict_guided(inputs, timestep, guided)
-            else:
-                predictions = self._predict(inputs, timestep, plain)
-            if held is not None:
-                predictions = join_held(predictions, held)
+            is_guided = self.settings.is_guided(step, num_steps)
+            predictions = self._predict(inputs, timestep, guided if is_guided else plain, known, is_guided)
             latents = scheduler.step(predictions, timestep, latents, **options).prev_sample
             latents = self._end_step(timestep, latents, predictions)
             if self._is_interrupted is not None and self._is_interrupted():
                 latents = predictions
                 break
-        latents = latents.clamp(-1.0, 1.0)
+        reactions = self.denoiser.from_scores(latents)
+        emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
+        reactions = torch.cat([emotion.clamp(-1.0, 1.0), movement], dim=-1)
         if held is not None:
-            latents[:, :, : held.shape[2]] = held
-        return latents
+            reactions[:, :, : held.shape[2]] = held
+        return reactions
 
     def _cache(self, tokens: Tensor, num_steps: int) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
@@ -231,20 +258,35 @@ class WindowSampler:
             self._null_cache = self.denoiser.cache_condition(torch.zeros_like(tokens), self.weight_shifts)
         return self._null_cache
 
-    def _predict(self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None) -> Tensor:
-        rows = latents.flatten(0, 1).to(self.denoiser.dtype)
-        return self.denoiser(rows, timestep, condition, self.weight_shifts).sample.to(latents.dtype).view_as(latents)
+    def _predict(
+        self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None, held: Tensor | None, guided: bool
+    ) -> Tensor:
+        """The clean window as predicted, its first frames as they are held."""
+        if held is None:
+            return self._denoise(latents, timestep, condition, guided)
+        count = held.shape[2]
+        if not self.denoiser.joins_shown_frames:
+            return join_held(self._denoise(latents, timestep, condition, guided), held)
+        given = torch.cat([held, latents[:, :, count:]], dim=2)
+        predictions = self._denoise(given, timestep, condition, guided, count)
+        return torch.cat([held, predictions[:, :, count:]], dim=2)
 
-    def _predict_guided(self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None) -> Tensor:
-        # Rows: for each condition the unconditional half, then the conditional one.
-        num_conditions = condition.num_conditions // 2 if condition else 1
-        rows = latents.reshape(num_conditions, 1, -1, *latents.shape[2:]).expand(-1, 2, -1, -1, -1)
-        predicted = self.denoiser(
-            rows.flatten(0, 2).to(self.denoiser.dtype), timestep, condition, self.weight_shifts
-        ).sample.to(latents.dtype)
+    def _denoise(
+        self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None, guided: bool, num_shown: int = 0
+    ) -> Tensor:
+        # Rows: for each condition, where it is guided, the unconditional half and then the conditional one.
+        halves = 2 if guided else 1
+        num_conditions = condition.num_conditions // halves if condition else 1
+        rows = latents.reshape(num_conditions, 1, -1, *latents.shape[2:]).expand(-1, halves, -1, -1, -1)
+        rows = rows.flatten(0, 2).to(self.denoiser.dtype)
+        marks = {}
+        if num_shown:
+            marks["shown"] = (torch.arange(rows.shape[1], device=rows.device) < num_shown).expand(len(rows), -1)
+        predicted = self.denoiser(rows, timestep, condition, self.weight_shifts, **marks).sample.to(latents.dtype)
+        if not guided:
+            return predicted.view_as(latents)
         unconditional, conditional = predicted.view(num_conditions, 2, -1, *latents.shape[2:]).unbind(1)
-        guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
-        return guided.reshape(latents.shape)
+        return (unconditional + self.settings.guidance_scale * (conditional - unconditional)).reshape(latents.shape)
 
     def _end_step(self, timestep: Tensor, latents: Tensor, predictions: Tensor) -> Tensor:
         if self._on_step_end is not None:
@@ -311,8 +353,8 @@ def join_held(predictions: Tensor, held: Tensor) -> Tensor:
         predictions: `(batch, num_reactions, frames, channels)`.
         held: `(batch, num_reactions, overlap, channels)`.
     """
-    overlap, frames = held.shape[2], predictions.shape[2]
-    missing = held[:, :, -1:] - predictions[:, :, overlap - 1 : overlap]
-    ahead = torch.arange(1, frames - overlap + 1, device=held.device, dtype=held.dtype)
+    count, frames = held.shape[2], predictions.shape[2]
+    missing = held[:, :, -1:] - predictions[:, :, count - 1 : count]
+    ahead = torch.arange(1, frames - count + 1, device=held.device, dtype=held.dtype)
     fade = torch.exp(-ahead / FADE_FRAMES)[:, None]
-    return torch.cat([held, predictions[:, :, overlap:] + missing * fade], dim=2)
+    return torch.cat([held, predictions[:, :, count:] + missing * fade], dim=2)

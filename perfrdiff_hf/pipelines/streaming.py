@@ -27,25 +27,25 @@ class ReactionSegment:
         start: index of the first of them since the stream began.
         reactions: `(batch, num_reactions, frames, 25)` in [-1, 1].
         coefficients: `(batch, num_reactions, frames, 58)`, mean face included.
+        whole: `(batch, num_reactions, frames, channels)` the reactions as the system gave them, which it goes on from.
     """
 
     start: int
     reactions: Tensor
     coefficients: Tensor
+    whole: Tensor
 
 
 class ReactionStream:
     """Reactions to behaviour that arrives bit by bit; made by a pipeline's `stream`.
 
-    The window of reactions that begins at frame `t` depends on the speaker's frames before `t`: of what equation 3
-    conditions on, the one window before `t`, like the official program. It comes out of `push` as soon as the
-    speaker's frame `t - 1` is in. The first one, at frame 0, depends on nothing that the speaker did and comes out of
-    the first `push` after which every stream of behaviour was heard. With an overlap of `o` frames, windows of `w`
-    frames follow each other every `w - o` frames: the first `o` frames of each are those already shown, so that a
-    segment holds `w - o` new frames, and the newest of them are `o` frames further from the speaker's behaviour that
-    they answer.
+    Each window gives a segment of new frames, as many as the hop. In a session whose models answer until now (see
+    `WindowReactor`), new frames from `t` on depend on the speaker's frames before `t`, and come out of `push` as soon
+    as the speaker's frame `t - 1` is in (equation 3 with w = hop). Else they depend on the speaker's frames before the
+    window, of which the first frames are those already shown. The first segment, at frame 0, depends on nothing that
+    the speaker did and comes out of the first `push` after which every stream of behaviour was heard.
 
-    What is kept is one window of the speaker and of the reactions, however long the session.
+    What is kept is what a window depends on, however long the session.
 
     A stream may be used from several threads, such as one that hears and one that serves: hearing does not wait for a
     window that is being generated, no two threads generate for one stream at once, and a window that was begun before
@@ -71,7 +71,6 @@ class ReactionStream:
     ):
         self.reactor = reactor
         self.batch_size = batch_size
-        self._stride = reactor.window_size - reactor.overlap
         # The lock guards what the stream knows, for moments. The turn is held while a window is generated, and taken
         # first where both are needed.
         self._lock = RLock()
@@ -84,8 +83,9 @@ class ReactionStream:
         with self._lock:
             self._hearing.reset()
             self._session = object()
-            self._shown: Tensor | None = None
-            self._next_window = 0
+            # The reactions over the last two windows before the next new frame.
+            self._shown = self.reactor.nothing_shown(self.batch_size, 2 * self.reactor.window_size)
+            self._next = 0
             self._ended_at: int | None = None
 
     @property
@@ -153,34 +153,35 @@ class ReactionStream:
                 self._ended_at = self._hearing.frames
         segments = list(self.segments())
         with self._lock:
-            missing = self._next_window - self._hearing.frames
-            if self._ended_at is not None and self._hearing.is_complete and 0 < missing < self._stride:
-                self._hearing.hold(self._next_window)
+            due = self.reactor.answered(self._next)
+            missing = due - self._hearing.frames
+            if self._ended_at is not None and self._hearing.is_complete and 0 < missing < self.reactor.hop:
+                self._hearing.hold(due)
         return segments + list(self.segments())
 
     def segments(self, until: int | None = None) -> Iterator[ReactionSegment]:
-        """Generate what can be generated from what was heard, at most the windows that begin before frame `until`."""
+        """Generate what can be generated from what was heard, at most the segments that begin before frame `until`."""
         while (segment := self._generate(until)) is not None:
             yield segment
 
     def _generate(self, until: int | None) -> ReactionSegment | None:
         with self._turn:
             window = self.due_window()
-            if window is None or (until is not None and self._start(window) >= until):
+            if window is None or (until is not None and window.start >= until):
                 return None
             with kept_noise(self.reactor.generators):
                 segment = self.segment(window, self.reactor.react(window))
             return segment if self.show(window, segment) else None
 
-    def count_windows(self, frames: int) -> int:
-        """How many windows begin before a frame, counted from the beginning of the stream."""
-        return 1 + max(0, -(-(frames - self.reactor.window_size) // self._stride))
+    def count_segments(self, frames: int) -> int:
+        """How many segments begin before a frame, counted from the beginning of the stream."""
+        return 1 + max(0, -(-(frames - self.reactor.new_frames(0)) // self.reactor.hop))
 
     @property
     def is_due(self) -> bool:
         """Whether enough was heard for the next window."""
         with self._lock:
-            return self._hearing.is_complete and self._next_window <= self._hearing.frames
+            return self._hearing.is_complete and self.reactor.answered(self._next) <= self._hearing.frames
 
     def take_turn(self) -> DueWindow | None:
         """The next window, for who will generate it and then call `end_turn`.
@@ -207,27 +208,20 @@ class ReactionStream:
         with self._lock:
             if not self.is_due:
                 return None
-            window = DueWindow(
-                self._hearing.window(self._next_window),
+            size, new = self.reactor.window_size, self.reactor.new_frames(self._next)
+            return DueWindow(
+                self._hearing.before(self.reactor.answered(self._next)),
                 self.batch_size,
-                begin=self._next_window,
+                previous=self._shown[:, :, new : new + size],
+                held=self._shown[:, :, new + size :] if new < size else None,
+                start=self._next,
                 session=self._session,
             )
-            if self._shown is None:
-                return window
-            overlap, size = self.reactor.overlap, self.reactor.window_size
-            window.held = self._shown[:, :, -overlap:] if overlap else None
-            before = self._shown[:, :, : self._shown.shape[2] - overlap]
-            # Early in a session, the reactions reach back less than a window: neutral frames stand for the rest.
-            silence = before.new_zeros(*before.shape[:2], max(size - before.shape[2], 0), before.shape[3])
-            window.previous = torch.cat([silence, before], dim=2)[:, :, -size:]
-            return window
 
     def segment(self, window: DueWindow, reactions: Tensor) -> ReactionSegment:
-        """The new frames of the reactions `(batch, num_reactions, window, 25)` to a due window, decoded."""
-        start = self._start(window)
-        new = reactions[:, :, start - window.begin :]
-        return ReactionSegment(start, new, self.reactor.decode(new))
+        """The new frames of the reactions `(batch, num_reactions, window, channels)` to a due window, decoded."""
+        new = reactions[:, :, -self.reactor.new_frames(window.start) :]
+        return ReactionSegment(window.start, *self.reactor.decode(new), new)
 
     def show(self, window: DueWindow, segment: ReactionSegment) -> bool:
         """Go on to the next window.
@@ -240,18 +234,13 @@ class ReactionStream:
             Whether it still was due: not where the stream was reset in between, and the segment must be dropped.
         """
         with self._lock:
-            if window.session is not self._session or window.begin != self._next_window:
+            if window.session is not self._session or window.start != self._next:
                 return False
-            kept = self.reactor.window_size + self.reactor.overlap
-            new = segment.reactions
-            self._shown = new if self._shown is None else torch.cat([self._shown, new], dim=2)[:, :, -kept:]
-            self._next_window += self._stride
-            self._hearing.forget(self._next_window)
+            new = segment.whole
+            self._shown = torch.cat([self._shown, new.to(self._shown)], dim=2)[:, :, new.shape[2] :]
+            self._next += new.shape[2]
+            self._hearing.forget(self.reactor.answered(self._next))
             return True
-
-    def _start(self, window: DueWindow) -> int:
-        """The first new frame of a window; the first window has nothing to join."""
-        return window.begin if window.previous is None else window.begin + self.reactor.overlap
 
     def _check_open(self) -> None:
         if self._ended_at is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..behaviour import STREAM_WIDTHS
+from ..behaviour import EMOTION_CHANNELS, STREAM_WIDTHS
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.conditions import STREAM_OF_CONDITION, speaker_conditions
 from ..models.emotion_vae import EmotionVAEModel
@@ -27,41 +27,38 @@ class DueWindow:
     """What a window of reactions depends on.
 
     Args:
-        speaker: the speaker's prepared streams over the window before, each `(batch, window, width)`.
+        speaker: the speaker's prepared streams over the frames that are a condition, each `(batch, context, width)`.
         batch_size: speakers.
-        previous: the reactions over the frames before this window, `(batch, num_reactions, window, 25)`; None at the
-            beginning.
-        held: what the first frames of the window must be, `(batch, num_reactions, overlap, 25)`.
-        begin: the frame at which the window begins, since its stream began.
+        previous: the reactions over the frames before this window, `(batch, num_reactions, window, channels)`; zeros
+            stand for what was before the session.
+        held: what the first frames of the window must be, `(batch, num_reactions, frames, channels)`; None where all
+            frames are new.
+        start: the first new frame, since its stream began.
         session: what tells the session of its stream from those before and after a reset.
     """
 
     speaker: Mapping[str, Tensor]
     batch_size: int
-    previous: Tensor | None = None
+    previous: Tensor
     held: Tensor | None = None
-    begin: int = 0
+    start: int = 0
     session: object = None
 
     @classmethod
     def join(cls, windows: Sequence[DueWindow]) -> DueWindow:
         """One window of several: the speakers of the first, then those of the second, and so on."""
-
-        def join(tensors: Sequence[Tensor | None]) -> Tensor | None:
-            present = [tensor for tensor in tensors if tensor is not None]
-            return torch.cat(present) if present else None
-
+        held = [window.held for window in windows if window.held is not None]
         return cls(
             speaker={name: torch.cat([window.speaker[name] for window in windows]) for name in windows[0].speaker},
             batch_size=sum(window.batch_size for window in windows),
-            previous=join([window.previous for window in windows]),
-            held=join([window.held for window in windows]),
+            previous=torch.cat([window.previous for window in windows]),
+            held=torch.cat(held) if held else None,
         )
 
     @property
     def kind(self) -> Hashable:
         """What windows must share to be joined."""
-        return frozenset(self.speaker), self.previous is None
+        return frozenset(self.speaker), self.held is None
 
 
 class WindowReactor(ABC):
@@ -73,7 +70,16 @@ class WindowReactor(ABC):
         feature_extractor: the mean face, and the length of a window.
         device: where it reacts.
         dtype: of the streams that `react` gets.
-        overlap: frames by which each window reaches back over the one before it.
+        num_reactions: to each speaker.
+        channels: of a reaction, as `react` gives it.
+        hop: new frames of each window, from 1 to the length of a window, which is what None stands for.
+        answers_until_now: what the new frames answer. True: the speaker until the first of them. False: the speaker
+            until the window's first frame, as in the official program; with a short hop they answer what was done the
+            longer ago, and the first window of a session, with nothing to hold, is new as a whole.
+        context_windows: windows of the speaker that are a condition.
+
+    Raises:
+        ValueError: if `hop` is out of range.
     """
 
     def __init__(
@@ -81,15 +87,36 @@ class WindowReactor(ABC):
         feature_extractor: PerFRDiffFeatureExtractor,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        overlap: int = 0,
+        num_reactions: int = 1,
+        channels: int = EMOTION_CHANNELS,
+        hop: int | None = None,
+        answers_until_now: bool = False,
+        context_windows: int = 1,
     ):
         self.feature_extractor = feature_extractor
         self.device = device
         self.dtype = dtype
-        self.overlap = overlap
+        self.num_reactions = num_reactions
+        self.channels = channels
         self.window_size = feature_extractor.window_size
-        if not 0 <= overlap < self.window_size:
-            raise ValueError(f"overlap must be below the window of {self.window_size} frames; given: {overlap}.")
+        self.hop = self.window_size if hop is None else hop
+        self.answers_until_now = answers_until_now
+        self.context_frames = context_windows * self.window_size
+        if not 1 <= self.hop <= self.window_size:
+            raise ValueError(f"hop must lie between 1 and the {self.window_size} frames of a window; given: {hop}.")
+
+    def new_frames(self, start: int) -> int:
+        """How many new frames the window has whose first new frame is `start`, since its session began."""
+        return self.hop if start or self.answers_until_now else self.window_size
+
+    def answered(self, start: int) -> int:
+        """The speaker's frame until which the window answers whose first new frame is `start`."""
+        return start if self.answers_until_now else start + self.new_frames(start) - self.window_size
+
+    def nothing_shown(self, batch_size: int, frames: int) -> Tensor:
+        """Reactions before a session, `(batch, num_reactions, frames, channels)`: zeros."""
+        shape = (batch_size, self.num_reactions, frames, self.channels)
+        return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
     def check_streams(self, given: Iterable[str]) -> None:  # noqa: B027  (to be overridden where it cannot)
         """See that the system can do without the streams of behaviour that are missing; by default it can.
@@ -106,9 +133,9 @@ class WindowReactor(ABC):
         return prepared
 
     def silence(self, streams: Iterable[str], batch_size: int) -> dict[str, Tensor]:
-        """The window before the speaker's first: zeros, as in the official test."""
+        """What was before the speaker's first frame: zeros, as in the official test."""
         options: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
-        return {name: torch.zeros(batch_size, self.window_size, STREAM_WIDTHS[name], **options) for name in streams}
+        return {name: torch.zeros(batch_size, self.context_frames, STREAM_WIDTHS[name], **options) for name in streams}
 
     @property
     def generators(self) -> Sequence[Generator]:
@@ -117,11 +144,11 @@ class WindowReactor(ABC):
 
     @abstractmethod
     def react(self, window: DueWindow) -> Tensor:
-        """A window of reactions, `(batch, num_reactions, window, 25)` in [-1, 1]."""
+        """A window of reactions, `(batch, num_reactions, window, channels)`."""
 
     @abstractmethod
-    def decode(self, reactions: Tensor) -> Tensor:
-        """The coefficients `(..., 58)`, mean face included, that go with reactions `(..., 25)`."""
+    def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
+        """Emotion `(..., 25)` in [-1, 1] and coefficients `(..., 58)`, mean face included, of `(..., channels)`."""
 
     def batch_key(self, batch_size: int) -> Hashable:
         """What reactors must share so that their windows can be one batch; by default none shares with another."""
@@ -140,11 +167,18 @@ class WindowReactor(ABC):
 class DenoisingReactor(WindowReactor):
     """PerFRDiff's window: encode the speaker, denoise reactions, decode their coefficients.
 
+    With a denoiser that joins shown frames (`min_hop`), new frames answer the speaker until now: equation 3 with w =
+    hop. With another, as converted from the official program, a hop shorter than a window makes the seam between
+    windows smooth (`join_held`) and nothing else.
+
     Args:
         sampler: which denoises, and for which listeners.
         emotion_vae: for the speaker's latent, and from emotion to coefficients.
         feature_extractor: the mean face, and the length of a window.
         device: where it reacts.
+
+    Raises:
+        ValueError: if the hop is out of range, or shorter than the denoiser was trained for.
     """
 
     def __init__(
@@ -156,7 +190,19 @@ class DenoisingReactor(WindowReactor):
     ):
         # Noise and steps stay in float32 where the denoiser computes in less.
         dtype = torch.promote_types(sampler.denoiser.dtype, torch.float32)
-        super().__init__(feature_extractor, device, dtype, sampler.settings.overlap)
+        config, settings = sampler.denoiser.config, sampler.settings
+        super().__init__(
+            feature_extractor,
+            device,
+            dtype,
+            settings.num_reactions,
+            config.in_channels,
+            settings.hop,
+            sampler.denoiser.joins_shown_frames,
+            config.context_windows,
+        )
+        if self.hop < (config.min_hop or 1):
+            raise ValueError(f"hop must be at least {config.min_hop}, as the denoiser was trained; given: {self.hop}.")
         self.sampler = sampler
         self.emotion_vae = emotion_vae
 
@@ -185,8 +231,8 @@ class DenoisingReactor(WindowReactor):
         """The condition's tokens for one window of the speaker (SBE, equation 4).
 
         Args:
-            speaker: the speaker's prepared streams, `(batch, window, width)`.
-            past: the reactions of the window before, `(batch, num_reactions, window, 25)`, where the denoiser is
+            speaker: the speaker's prepared streams, `(batch, context, width)`.
+            past: the reactions of the window before, `(batch, num_reactions, window, channels)`, where the denoiser is
                 conditioned on them (equation 9).
 
         Returns:
@@ -199,18 +245,17 @@ class DenoisingReactor(WindowReactor):
 
     @torch.no_grad()
     def react(self, window: DueWindow) -> Tensor:
-        """Denoise a window of reactions, `(batch, num_reactions, window, 25)` in [-1, 1]."""
+        """Denoise a window of reactions, `(batch, num_reactions, window, channels)`, emotion in [-1, 1]."""
         latents = self.sampler.noise(window.batch_size, self.window_size, self.device, self.dtype)
-        past = None
-        if "past_emotion" in self.sampler.denoiser.condition_widths:
-            past = torch.zeros_like(latents) if window.previous is None else window.previous
-        return self.sampler.sample(self.encode(window.speaker, past), latents, window.held)
+        return self.sampler.sample(self.encode(window.speaker, window.previous), latents, window.held)
 
     @torch.no_grad()
-    def decode(self, reactions: Tensor) -> Tensor:
-        """The coefficients `(..., 58)`, mean face included, that go with reactions `(..., 25)`."""
-        coefficients = self.emotion_vae.to_coefficients(reactions.to(self.emotion_vae.dtype))
-        return self.feature_extractor.add_mean_face(coefficients.to(reactions.dtype))
+    def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WindowReactor`; movement goes on top of the mean face, and where there is none, emotion implies it."""
+        emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
+        if not movement.shape[-1]:
+            movement = self.emotion_vae.to_coefficients(emotion.to(self.emotion_vae.dtype)).to(reactions.dtype)
+        return emotion, self.feature_extractor.add_mean_face(movement)
 
     def batch_key(self, batch_size: int) -> Hashable:
         """Everything but speakers, listeners and noise: the same models, scheduler and settings."""

@@ -84,8 +84,6 @@ class RunConfig:
         validation_examples: examples of the validation split for the validation loss.
         validation_clips: speaker clips for FRCorr and FRdist; 0 leaves them out.
         validation_reactions: reactions generated to each of these clips.
-        validation_steps: denoising steps of these reactions.
-        validation_guidance: strength of guidance in these reactions.
         report_to: tracker, as Accelerate calls it (`"tensorboard"`, `"wandb"`, `"trackio"`), or None.
     """
 
@@ -101,12 +99,10 @@ class RunConfig:
     validation_examples: int = 64
     validation_clips: int = 0
     validation_reactions: int = 3
-    validation_steps: int = 20
-    validation_guidance: float = 7.5
     report_to: str | None = "tensorboard"
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "log_every", "keep_checkpoints", "validation_reactions", "validation_steps")
+        check_at_least(self, 1, "log_every", "keep_checkpoints", "validation_reactions")
         check_at_least(
             self, 0, "num_workers", "checkpoint_every", "validate_every", "validation_examples", "validation_clips"
         )

@@ -55,10 +55,6 @@ class StageValidation:
         self.accelerator = accelerator
         self.device = accelerator.device
         self.draws_pictures = False
-        self.sampling = {
-            "num_inference_steps": config.run.validation_steps,
-            "guidance_scale": config.run.validation_guidance,
-        }
         # How `reaction_scores` were measured, for reports and cards.
         self.measured: dict[str, Any] = {}
 
@@ -95,7 +91,7 @@ class StageValidation:
         part = self.corpus.split(SPLIT, personal=personal)
         rows = spread(len(part.arrays), self.run.validation_clips)
         mine = rows[self._share(len(rows))]
-        settings = {"num_reactions": self.run.validation_reactions, **settings}
+        settings = {**pipeline.sampling, "num_reactions": self.run.validation_reactions, **settings}
         self.measured = {**settings, "clips": len(rows)}
         sums = {"frcorr": 0.0, "frdist": 0.0}
         if len(mine):

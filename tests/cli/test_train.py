@@ -27,12 +27,13 @@ TINY = {
         "style_encoder": {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "style_size": 8},
         "denoiser": {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "feed_forward_size": 16},
         "weight_shift_generator": {"hidden_size": 16, "shift_type": "low_rank", "rank": 2, "edited": {"layers": [0]}},
+        "sampling": {"num_inference_steps": 2},
     },
     "data": {"num_reactions": 2, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2},
     "stages": {name: {"max_steps": 3, "batch_size": 2} for name in PERFRDIFF.stage_names},
     "run": {
         "log_every": 1, "checkpoint_every": 0, "validation_examples": 2,
-        "validation_clips": 1, "validation_reactions": 1, "validation_steps": 2,
+        "validation_clips": 1, "validation_reactions": 1,
     },
 }  # fmt: skip
 

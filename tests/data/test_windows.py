@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader
 
 from perfrdiff_hf.behaviour import MEAN_FACE, STREAM_WIDTHS
 from perfrdiff_hf.data.arrays import ClipArrays
-from perfrdiff_hf.data.windows import EmotionWindows, ReactionWindows, StyleClips, random_cut
+from perfrdiff_hf.data.examples import random_cut
+from perfrdiff_hf.data.style_clips import StyleClips
+from perfrdiff_hf.data.windows import EmotionWindows, ReactionWindows
 
 
 WIDTHS = STREAM_WIDTHS

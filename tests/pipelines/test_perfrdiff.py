@@ -153,8 +153,8 @@ def test_speakers_of_a_batch_are_kept_apart_in_paper_mode(make_pipeline, speaker
         torch.testing.assert_close(together[row : row + 1], react([row]), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("overlap", [0, 10])
-def test_the_past_reaction_ends_where_the_window_begins(make_pipeline, speaker, seeded, monkeypatch, overlap):
+@pytest.mark.parametrize("hop", [50, 40])
+def test_the_past_reaction_ends_where_the_window_begins(make_pipeline, speaker, seeded, monkeypatch, hop):
     paper = make_pipeline(conditions=("audio", "coefficients", "speaker_latent", "past_emotion"))
     encode, pasts = paper.denoiser.encode_condition, []
 
@@ -163,11 +163,11 @@ def test_the_past_reaction_ends_where_the_window_begins(make_pipeline, speaker, 
         return encode(conditions, *arguments, **options)
 
     monkeypatch.setattr(paper.denoiser, "encode_condition", watched)
-    reactions = paper(**speaker, generator=seeded(), overlap=overlap, **FAST).reactions
+    reactions = paper(**speaker, generator=seeded(), hop=hop, **FAST).reactions
     with_silence = torch.cat([torch.zeros_like(reactions[:, :, :50]), reactions], dim=2)
     assert len(pasts) == 3
     for number, past in enumerate(pasts):
-        begin = number * (50 - overlap)
+        begin = number * hop
         assert torch.equal(past, with_silence[:, :, begin : begin + 50]), number
 
 

@@ -41,7 +41,7 @@ def in_double_precision(pipeline):
 
 
 @pytest.mark.parametrize("conditions", [(), ("past_emotion",)])
-@pytest.mark.parametrize("options", [{}, {"overlap": 10}, {"eta": 1.0}])
+@pytest.mark.parametrize("options", [{}, {"hop": 40}, {"eta": 1.0}])
 def test_streams_of_any_phase_get_what_each_gets_alone(make_pipeline, speaker, histories, conditions, options):
     kinds = ("audio", "coefficients", "speaker_latent", *conditions)
     pipeline = in_double_precision(make_pipeline(conditions=kinds))

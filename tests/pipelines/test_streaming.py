@@ -52,10 +52,10 @@ def test_flush_completes_the_last_window(pipeline, speaker, seeded):
 
 
 @pytest.mark.parametrize("heard", [60, 90, 100, 101])
-@pytest.mark.parametrize("overlap", [0, 10])
-def test_flush_first_gives_what_is_due(pipeline, speaker, seeded, heard, overlap):
+@pytest.mark.parametrize("hop", [50, 40])
+def test_flush_first_gives_what_is_due(pipeline, speaker, seeded, heard, hop):
     """A service hears and serves; when a caller hangs up, windows are due and the last one is not yet."""
-    options = {"batch_size": 2, "overlap": overlap, **FAST}
+    options = {"batch_size": 2, "hop": hop, **FAST}
     stream = pipeline.stream(generator=seeded(), **options)
     stream.hear(**next(chunks(speaker, [heard])))
     segments = stream.flush()
@@ -64,7 +64,7 @@ def test_flush_first_gives_what_is_due(pipeline, speaker, seeded, heard, overlap
     }
     longer = pipeline.stream(generator=seeded(), **options).push(**{NAMES[name]: v for name, v in held.items()})
     # One window more than what was due, unless the last frame that was heard completed one.
-    stride = 50 - overlap
+    stride = hop
     assert [segment.start for segment in segments] == [segment.start for segment in longer][: -(-heard // stride) + 1]
     assert all(torch.equal(a.reactions, b.reactions) for a, b in zip(segments, longer))
     assert stream.frames_heard == heard
@@ -178,14 +178,14 @@ def test_stream_is_usable_after_bad_input(pipeline, speaker, seeded, chunk, mess
     assert torch.equal(torch.cat([s.reactions for s in segments], 2)[:, :, :130], undisturbed)
 
 
-@pytest.mark.parametrize("overlap", [0, 10, 30])
-def test_overlapping_windows_cover_every_frame_once(pipeline, speaker, seeded, overlap):
-    full = pipeline(**speaker, generator=seeded(), overlap=overlap, **FAST).reactions
-    stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=overlap, **FAST)
+@pytest.mark.parametrize("hop", [50, 40, 20])
+def test_segments_cover_every_frame_once(pipeline, speaker, seeded, hop):
+    full = pipeline(**speaker, generator=seeded(), hop=hop, **FAST).reactions
+    stream = pipeline.stream(batch_size=2, generator=seeded(), hop=hop, **FAST)
     segments = [segment for chunk in chunks(speaker, [7] * 19) for segment in stream.push(**chunk)]
     assert segments[0].reactions.shape[2] == 50
-    assert all(segment.reactions.shape[2] == 50 - overlap for segment in segments[1:])
-    assert [segment.start for segment in segments[1:]] == [50 + (50 - overlap) * n for n in range(len(segments) - 1)]
+    assert all(segment.reactions.shape[2] == hop for segment in segments[1:])
+    assert [segment.start for segment in segments[1:]] == [50 + hop * n for n in range(len(segments) - 1)]
     streamed = torch.cat([segment.reactions for segment in segments], dim=2)
     assert streamed.shape[2] >= 130
     assert torch.equal(streamed[:, :, :130], full)
@@ -201,7 +201,7 @@ def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
             shown.append((held, window))
             return window
 
-    stream = pipeline.stream(batch_size=2, generator=seeded(), overlap=10, **FAST)
+    stream = pipeline.stream(batch_size=2, generator=seeded(), hop=40, **FAST)
     stream.reactor.sampler.__class__ = Spy
     for chunk in chunks(speaker, [130]):
         stream.push(**chunk)
@@ -226,8 +226,8 @@ def test_new_frames_are_led_up_to_the_held_ones():
         assert torch.allclose(shift, missing * np.exp(-ahead / 8), atol=1e-6)
 
 
-@pytest.mark.parametrize(("overlap", "jump"), [(0, 1.0), (5, 1 - np.exp(-1 / 8))])
-def test_overlap_spreads_the_jump_between_windows(pipeline, speaker, seeded, monkeypatch, overlap, jump):
+@pytest.mark.parametrize(("hop", "jump"), [(50, 1.0), (45, 1 - np.exp(-1 / 8))])
+def test_a_short_hop_spreads_the_jump_between_windows(pipeline, speaker, seeded, monkeypatch, hop, jump):
     """Every window of this denoiser is flat, the first one at -0.5 and the others at 0.5."""
     steps, calls = 5, []
 
@@ -238,18 +238,18 @@ def test_overlap_spreads_the_jump_between_windows(pipeline, speaker, seeded, mon
 
     monkeypatch.setattr(pipeline.denoiser, "forward", flat)
     options = {"num_reactions": 1, "num_inference_steps": steps, "guidance_scale": 1.0}
-    reactions = pipeline(**speaker, generator=seeded(), overlap=overlap, **options).reactions
+    reactions = pipeline(**speaker, generator=seeded(), hop=hop, **options).reactions
     velocity = reactions.diff(dim=2).abs()
     assert torch.allclose(velocity[:, :, 49], torch.tensor(float(jump)), atol=0.03)
     assert velocity.amax() <= velocity[:, :, 49].amax() + 0.03
     assert torch.allclose(reactions[:, :, 90], torch.tensor(0.5), atol=0.03)
 
 
-def test_overlap_must_be_shorter_than_a_window(pipeline):
-    with pytest.raises(ValueError, match="overlap must be below the window of 50"):
-        pipeline.stream(overlap=50)
-    with pytest.raises(ValueError, match="overlap must be at least 0"):
-        pipeline.stream(overlap=-1)
+def test_a_hop_lies_within_a_window(pipeline):
+    with pytest.raises(ValueError, match="hop must lie between 1 and the 50 frames"):
+        pipeline.stream(hop=51)
+    with pytest.raises(ValueError, match="hop must be at least 1"):
+        pipeline.stream(hop=0)
 
 
 def test_guidance_interval_chooses_the_guided_steps(pipeline, speaker, seeded):
@@ -301,6 +301,6 @@ def test_memory_stays_bounded_over_a_long_session(pipeline, seeded):
     random = np.random.default_rng(0)
     for _ in range(300):
         stream.push(emotion=random.uniform(0, 1, (1, int(random.integers(1, 40)), 25)))
-        assert stream._shown is None or stream._shown.shape[2] <= 50
+        assert stream._shown.shape[2] <= 100
         assert all(values.shape[1] < 100 for values in stream._hearing.streams.values())
         assert all(values.untyped_storage().nbytes() < 200 * 25 * 4 for values in stream._hearing.streams.values())

@@ -68,8 +68,8 @@ class EchoReactor(WindowReactor):
         with torch.no_grad():
             return self.echo(window.speaker["emotion"])[:, None] * strengths
 
-    def decode(self, reactions: Tensor) -> Tensor:
-        return self.feature_extractor.add_mean_face(torch.zeros(*reactions.shape[:-1], 58))
+    def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
+        return reactions, self.feature_extractor.add_mean_face(torch.zeros(*reactions.shape[:-1], 58))
 
 
 class EchoPipeline(ReactionPipeline):

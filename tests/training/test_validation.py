@@ -28,7 +28,8 @@ def test_validation_is_the_same_however_often_and_does_not_disturb_training(
     output = after_earlier_stages("denoiser")
     changes = {
         "stages": {"denoiser": {"learning_rate": 1e-3}},
-        "run": {"validate_every": 4, "validation_clips": 1, "validation_reactions": 1, "validation_steps": 2},
+        "models": {"sampling": {"num_inference_steps": 2}},
+        "run": {"validate_every": 4, "validation_clips": 1, "validation_reactions": 1},
     }
     workshop.train("denoiser", output, changes=changes)
     expected, watched = read_weights(trained, "denoiser"), read_weights(output, "denoiser")
@@ -45,7 +46,8 @@ def test_two_processes_validate_as_one(workshop: Any, after_earlier_stages: Call
     # A rate of almost nothing: both judge the same model, and what one process sums up is what two do.
     changes = {
         "stages": {"weight_shift_generator": {"learning_rate": 1e-12}},
-        "run": {"validation_clips": 3, "validation_reactions": 1, "validation_steps": 2},
+        "models": {"sampling": {"num_inference_steps": 2}},
+        "run": {"validation_clips": 3, "validation_reactions": 1},
     }
     output, figures = after_earlier_stages("weight_shift_generator"), []
     for processes in (1, 2):
@@ -91,7 +93,7 @@ def validate_stage(workshop: Any, trained: Path, tmp_path: Path, monkeypatch: py
 def test_reactions_are_scored_on_the_validation_split_with_the_listeners_own_history(
     stage: str, validate_stage: Callable
 ) -> None:
-    _, calls, corpus = validate_stage(stage, validation_clips=99, validation_reactions=1, validation_steps=1)
+    _, calls, corpus = validate_stage(stage, validation_clips=99, validation_reactions=1)
     everybody = corpus.split("val").arrays
     part = corpus.split("val", personal=stage == "weight_shift_generator").arrays
     assert len(calls) == len(part) > 2

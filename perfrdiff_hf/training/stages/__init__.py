@@ -7,6 +7,7 @@ from ...baselines.stage import Parts
 from ...baselines.system import System, register_system
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...pipelines.perfrdiff import PerFRDiffPipeline
+from ...pipelines.sampling import check_sampling
 from .denoiser import DenoiserStage, GAFRGObjective
 from .denoising import new_scheduler
 from .emotion_vae import EmotionVAEObjective, EmotionVAEStage
@@ -15,13 +16,27 @@ from .weight_shift_generator import PWSGObjective, WeightShiftGeneratorStage
 
 
 class PerFRDiffSystem(System):
-    """PerFRDiff, whose pipeline has a scheduler besides what is trained."""
+    """PerFRDiff, whose pipeline has a scheduler and defaults of sampling besides what is trained."""
 
     def assemble(
         self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> PerFRDiffPipeline:
-        """See `System`."""
-        return PerFRDiffPipeline(**parts, scheduler=new_scheduler(recipe), feature_extractor=feature_extractor)
+        """See `System`; how reactions are sampled is the recipe's `models.sampling`."""
+        return PerFRDiffPipeline(
+            **parts,
+            scheduler=new_scheduler(recipe),
+            feature_extractor=feature_extractor,
+            sampling=recipe.arguments("sampling"),
+        )
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """See `System`; also that reactions can be sampled as `models.sampling` says."""
+        super().check_recipe(recipe)
+        min_hop = recipe.arguments("denoiser").get("min_hop")
+        try:
+            check_sampling(recipe.arguments("sampling"), recipe.data.window_size, min_hop)
+        except ValueError as error:
+            raise ValueError(f"Configuration: models.{error}") from error
 
 
 PERFRDIFF = register_system(
@@ -30,7 +45,7 @@ PERFRDIFF = register_system(
         title="PerFRDiff",
         pipeline=PerFRDiffPipeline,
         stages=(EmotionVAEStage(), StyleEncoderStage(), DenoiserStage(), WeightShiftGeneratorStage()),
-        extra_models=("scheduler",),
+        extra_models=("scheduler", "sampling"),
     )
 )
 

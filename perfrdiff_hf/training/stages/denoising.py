@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Objective, Parts, Stage, Validation
+from ...behaviour import EMOTION_CHANNELS
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import speaker_conditions
 from ...models.gafrg import GAFRGTransformer1DModel
@@ -22,6 +23,17 @@ from ...pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
 def new_scheduler(recipe: Recipe) -> Any:
     """The official scheduler, with what the recipe changes in it."""
     return DDIMScheduler(**(OFFICIAL_SCHEDULER_CONFIG | recipe.arguments("scheduler")))
+
+
+def window_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments of `ReactionWindows` that follow from what the denoiser is."""
+    denoiser = recipe.arguments("denoiser")
+    return {
+        "window_size": recipe.data.window_size,
+        "context_windows": denoiser.get("context_windows", 1),
+        "min_hop": denoiser.get("min_hop"),
+        "with_movement": denoiser.get("in_channels", EMOTION_CHANNELS) > EMOTION_CHANNELS,
+    }
 
 
 class DenoisingStage(Stage):
@@ -46,15 +58,18 @@ class DenoisingStage(Stage):
         """FRCorr and FRdist of reactions to a fixed set of clips: generic ones on MAFRG, personal ones on PMAFRG."""
         parts = {**objective.frozen, self.name: objective.trained}
         pipeline = PerFRDiffPipeline(
-            **parts, scheduler=objective.scheduler, feature_extractor=objective.feature_extractor
+            **parts,
+            scheduler=objective.scheduler,
+            feature_extractor=objective.feature_extractor,
+            sampling=validation.recipe.arguments("sampling"),
         )
-        return validation.reaction_scores(pipeline, self.personal, **validation.sampling)
+        return validation.reaction_scores(pipeline, self.personal)
 
 
 class DiffusionDraws:
     """What equation 10 leaves to chance for one speaker window.
 
-    `timestep`: one for all its reactions; `noise` `(reactions, frames, 25)`: each reaction its own;
+    `timestep`: one for all its reactions; `noise` `(reactions, frames, channels)`: each reaction its own;
     `dropped` `(kinds,)`: which conditions go missing.
 
     Args:
@@ -108,13 +123,21 @@ class DenoisingObjective(Objective):
 
         Args:
             denoiser: the generator.
-            batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, 25); `timestep` (b,);
-                `dropped` (b, kinds); `speaker_audio` (b, w, 78), `speaker_emotion` (b, w, 25),
-                `speaker_coefficients` (b, w, 58).
+            batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, channels); `timestep` (b,);
+                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`; `speaker_audio` (b, n, 78),
+                `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many frames as its context.
             shifts: of `b` listeners; None trains the generic generator.
+
+        Returns:
+            The mean over new frames and channels, in the scores that the diffusion sees.
         """
-        reactions, timestep = batch["reactions"], batch["timestep"]
+        reactions, timestep = denoiser.to_scores(batch["reactions"]), batch["timestep"]
         noisy = self.scheduler.add_noise(reactions, batch["noise"], timestep)
+        marks: dict[str, Tensor] = {}
+        if denoiser.joins_shown_frames:
+            shown = _shown_frames(batch["hop"], reactions.shape)
+            noisy = torch.where(shown[..., None], reactions, noisy)
+            marks["shown"] = shown.flatten(0, 1)
         speaker = {
             "audio": batch["speaker_audio"],
             "emotion": batch["speaker_emotion"],
@@ -128,5 +151,16 @@ class DenoisingObjective(Objective):
             dropped = {kind: rows.repeat_interleave(repeats) for kind, rows in dropped.items()}
             timestep = timestep.repeat_interleave(repeats)
         tokens = denoiser.encode_condition(conditions, dropped)
-        predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts).sample
-        return functional.mse_loss(predicted, reactions.flatten(0, 1))
+        predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts, **marks).sample
+        if not marks:
+            return functional.mse_loss(predicted, reactions.flatten(0, 1))
+        errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none").mean(dim=-1)
+        is_new = ~marks["shown"]
+        return (errors * is_new).sum() / is_new.sum()
+
+
+def _shown_frames(hops: Tensor, shape: torch.Size) -> Tensor:
+    """Which frames of windows `(b, k, w)` were shown already, for the hops `(b,)`."""
+    examples, repeats, frames, _ = shape
+    shown = torch.arange(frames, device=hops.device) < frames - hops[:, None]
+    return shown[:, None].expand(examples, repeats, frames)

@@ -15,7 +15,7 @@ from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...models.pwsg import OFFICIAL_EDIT, PWSGConfig, PWSGModel
-from .denoising import DenoisingObjective, DenoisingStage, new_scheduler
+from .denoising import DenoisingObjective, DenoisingStage, new_scheduler, window_arguments
 
 
 class WeightShiftGeneratorStage(DenoisingStage):
@@ -29,7 +29,14 @@ class WeightShiftGeneratorStage(DenoisingStage):
     title = "weight-shift generator (PWSG)"
     model = PWSGModel
     needs = ("emotion_vae", "style_encoder", "denoiser")
-    reads = ("data.window_size", "data.history_frames", "data.drop_all_conditions", "models.scheduler")
+    reads = (
+        "data.window_size",
+        "data.history_frames",
+        "data.drop_all_conditions",
+        "data.personal_whole_windows",
+        "models.denoiser",
+        "models.scheduler",
+    )
     setting = "PMAFRG, personalised"
     personal = True
 
@@ -51,10 +58,11 @@ class WeightShiftGeneratorStage(DenoisingStage):
             part.arrays,
             part.appropriate,
             num_reactions=1,
-            window_size=recipe.data.window_size,
             history_frames=recipe.data.history_frames,
             seed=recipe.seed,
             mean_face=corpus.mean_face(),
+            whole_windows=recipe.data.personal_whole_windows,
+            **window_arguments(recipe),
         )
 
     def objective(
