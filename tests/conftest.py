@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,8 @@ def build_pipeline(
     shift_type: str = "low_rank",
     condition_dropout: float = 0.2,
     fresh: bool = False,
+    sampling: Mapping[str, Any] | None = None,
+    **denoiser_options: Any,
 ) -> PerFRDiffPipeline:
     """A pipeline of tiny random models; unless `fresh`, its low-rank heads are trained in that they are not zero."""
     # Here, so that tests of small parts do not wait for the libraries.
@@ -111,6 +113,7 @@ def build_pipeline(
         latent_size=16,
         conditions=conditions,
         condition_dropout=condition_dropout,
+        **denoiser_options,
     )
     vae = EmotionVAEModel(hidden_size=16, latent_size=8, decoder_sizes=(8,))
     style_encoder = PSSLModel(
@@ -130,6 +133,7 @@ def build_pipeline(
         PerFRDiffFeatureExtractor(),
         style_encoder.eval(),
         generator.eval(),
+        sampling,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

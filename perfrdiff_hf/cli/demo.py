@@ -4,10 +4,10 @@
 
 writes the synthetic world, trains the four parts at a small size, personalises the generator for listeners that it has
 never seen, generates ten reactions to each of their test clips, scores them beside chance, mime, the world's own
-reactions and two controls, and draws them. Steps that an earlier run has finished are not repeated.
+reactions and some controls, and draws them. Steps that an earlier run has finished are not repeated.
 
-The controls: the same model with another listener's history, and a generic generator that was trained for as many
-steps as the generic and the personal stage together.
+The controls: the same model with another listener's history, with a history without movement, and with one shift of
+weights for all listeners.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ from .options import load_pipeline
 
 if TYPE_CHECKING:
     from ..data.arrays import ClipArrays
+    from ..data.corpus import Corpus
     from ..evaluation import ReactionReport, Task
     from ..rendering.people import Scene
 
 
 NUM_REACTIONS = 10
-# The small models need neither fifty steps nor strong guidance; the official values are the pipeline's defaults.
-SAMPLING: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 1.75}
 CLIPS_AT_ONCE = 8
 VIDEO_SECONDS = 16
-LONGER = "generic, trained as long as both stages together"
 SHOWN = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist PMAFRG", "FRDiv")
 PLACES = {
     "world": "the synthetic world, in the REACT2024 layout",
@@ -63,12 +61,13 @@ def run(options: argparse.Namespace) -> None:
     world, cache = output / "world", output / "cache"
     with step("Writing the synthetic world"):
         write_world(world, options.seed)
-    with step("Training the four parts, and the generic generator once more for longer"):
+    with step("Training the four parts"):
         train(output, options.seed)
     with step("Reacting to the test clips"):
-        arrays = Corpus(world, cache).split("test").arrays
+        corpus = Corpus(world, cache)
+        arrays = corpus.split("test").arrays
         task = load_task(world, "test", "pmafrg", cache)
-        folders = react(output, arrays, task, options.seed)
+        folders = react(output, corpus, task, options.seed)
     with step("Scoring the reactions"):
         report = score(world, task, folders)
         report.save(output)
@@ -104,27 +103,20 @@ def write_world(folder: Path, seed: int) -> None:
 
 
 def train(output: Path, seed: int) -> None:
-    """Train all stages, put the pipeline into `output/model`, and train the longer control beside it."""
+    """Train all stages, and put the pipeline into `output/model`."""
     from ..training.config import load_config
     from ..training.run import TrainingJob, run_training
 
-    def job(stage: str, folder: Path, changes: dict[str, str]) -> TrainingJob:
-        return TrainingJob(
-            stage=stage,
-            config=load_config("demo", {"seed": str(seed), **changes}),
-            data_dir=str(output / "world"),
-            output_dir=str(folder),
-            cache_dir=str(output / "cache"),
-            resume_from_checkpoint="latest",
-        )
-
-    run_training(job("all", output / "training", {}))
+    job = TrainingJob(
+        stage="all",
+        config=load_config("demo", {"seed": str(seed)}),
+        data_dir=str(output / "world"),
+        output_dir=str(output / "training"),
+        cache_dir=str(output / "cache"),
+        resume_from_checkpoint="latest",
+    )
+    run_training(job)
     copy_folder(output / "training" / "model", output / "model")
-    stages = load_config("demo").stages
-    steps = sum(stages[stage].max_steps or 0 for stage in ("denoiser", "weight_shift_generator"))
-    longer = output / "training_longer"
-    copy_folder(output / "training" / "emotion_vae", longer / "emotion_vae")
-    run_training(job("denoiser", longer, {"stages.denoiser.max_steps": str(steps)}))
 
 
 def copy_folder(source: Path, place: Path) -> None:
@@ -135,26 +127,28 @@ def copy_folder(source: Path, place: Path) -> None:
         shutil.copytree(source, beside, dirs_exist_ok=True)
 
 
-def react(output: Path, arrays: ClipArrays, task: Task, seed: int) -> dict[str, Path]:
+def react(output: Path, corpus: Corpus, task: Task, seed: int) -> dict[str, Path]:
     """Ten reactions to each clip of the task: personalised, generic, and as the controls do."""
-    from ..evaluation.controls import Manner, manners_of
+    from ..evaluation.controls import manners_of
     from ..evaluation.reacting import predict
     from ..evaluation.task import rows_of
-    from ..models.gafrg import GAFRGTransformer1DModel
 
     pipeline = load_pipeline(str(output / "model"), "cpu")
-    rows, settings = rows_of(task, arrays), {"num_reactions": NUM_REACTIONS, **SAMPLING}
-
-    def predictions(manners: list[Manner]) -> dict[str, Path]:
-        # What an earlier run of the demo left is made anew if anything has changed since.
-        return predict(
-            pipeline, arrays, rows, manners, output / "predictions", settings, seed, CLIPS_AT_ONCE, overwrite=True
-        )
-
-    folders = predictions(manners_of(pipeline, arrays, ["another_history", "no_movement"]))
-    longer = GAFRGTransformer1DModel.from_pretrained(str(output / "training_longer"), subfolder="denoiser")
-    pipeline.register_modules(denoiser=longer)
-    return folders | predictions([Manner(LONGER)])
+    arrays, training = corpus.split("test").arrays, corpus.split("train").arrays
+    manners = manners_of(pipeline, arrays, ["another_history", "no_movement", "one_shift"], training)
+    settings = {**pipeline.sampling, "num_reactions": NUM_REACTIONS}
+    # What an earlier run of the demo left is made anew if anything has changed since.
+    return predict(
+        pipeline,
+        arrays,
+        rows_of(task, arrays),
+        manners,
+        output / "predictions",
+        settings,
+        seed,
+        CLIPS_AT_ONCE,
+        overwrite=True,
+    )
 
 
 def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
@@ -198,10 +192,7 @@ def draw(output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
 
 
 def scene_of(output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
-    """One speaker, three reactions of the listener who met them, and how that listener really reacted.
-
-    The table is made with windows as the paper samples them; what people look at has windows that join.
-    """
+    """One speaker, three reactions of the listener who met them, and how that listener really reacted."""
     from ..behaviour import FRAME_RATE, Behaviour
     from ..data.audio import read_audio
     from ..data.react2024.layout import listeners, read_pairs, stream_path
@@ -211,9 +202,7 @@ def scene_of(output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
 
     frames = VIDEO_SECONDS * FRAME_RATE
     pipeline = load_pipeline(str(output / "model"), "cpu")
-    generated = react_to_clips(
-        pipeline, arrays, [row], own_history(arrays), seed, num_reactions=3, overlap=5, **SAMPLING
-    )
+    generated = react_to_clips(pipeline, arrays, [row], own_history(arrays), seed, num_reactions=3)
     reactions = [Person(f"Reaction {k + 1}", generated.behaviour(reaction=k)[:frames]) for k in range(3)]
     recorded = Behaviour(emotion=arrays.emotion(row), coefficients=arrays.coefficients(row))[:frames]
     speaker = int(arrays.partner[row])

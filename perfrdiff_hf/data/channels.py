@@ -35,7 +35,7 @@ def channel_statistics(arrays: ClipArrays, stream: str) -> ChannelStatistics:
 
 def movement_statistics(arrays: ClipArrays) -> ChannelStatistics:
     """The same for movement: coefficients without the mean of their clip, so that their own mean is zero."""
-    rest = clip_means(arrays, "coefficients").astype(np.float64)
+    rest = _clip_means(arrays, "coefficients")
     frames = arrays.num_frames[:, None]
     among_clips = (frames * np.square(rest)).sum(axis=0) / frames.sum()
     spread = _root(_mean_square(arrays, "coefficients") - among_clips)
@@ -44,11 +44,12 @@ def movement_statistics(arrays: ClipArrays) -> ChannelStatistics:
 
 def clip_means(arrays: ClipArrays, stream: str) -> np.ndarray:
     """The mean of a stream over each clip, `(rows, channels)` float32: for coefficients, how a face rests."""
-    means = [
-        arrays.flat[stream][start : start + frames].mean(axis=0, dtype=np.float64)
-        for start, frames in zip(arrays.offsets, arrays.num_frames)
-    ]
-    return np.stack(means).astype(np.float32)
+    return _clip_means(arrays, stream).astype(np.float32)
+
+
+def _clip_means(arrays: ClipArrays, stream: str) -> np.ndarray:
+    clips = zip(arrays.offsets, arrays.num_frames)
+    return np.stack([arrays.flat[stream][at : at + frames].mean(axis=0, dtype=np.float64) for at, frames in clips])
 
 
 def _mean_square(arrays: ClipArrays, stream: str) -> np.ndarray:

@@ -347,3 +347,46 @@ def test_what_does_not_fit_is_named(arrays, appropriate, tmp_path):
         StyleClips(single, np.ones((2, 2), dtype=bool))
     with pytest.raises(ValueError, match='"within" or "random"'):
         StyleClips(arrays, appropriate, "between")
+
+
+def test_windows_with_a_hop_end_with_new_frames_that_follow_the_speaker(arrays, appropriate):
+    windows = ReactionWindows(
+        arrays, appropriate, 2, W, context_windows=2, min_hop=3, whole_windows=0.3, with_movement=True
+    )
+    hops, firsts = Counter(), set()
+    for epoch in range(60):
+        windows.set_epoch(epoch)
+        for index in range(0, 2 * PAIRS, 5):
+            item = windows[index]
+            assert item["speaker_emotion"].shape == (2 * W, 25)
+            assert item["reactions"].shape == item["past_reactions"].shape == (2, W, 83)
+            hop, partner = int(item["hop"]), int(arrays.partner[index])
+            # Frame numbers of the recorded reaction, told by its movement: unseen frames are zeros.
+            rest = np.arange(FRAMES).mean() / 1000
+            last = round((float(item["reactions"][0, -1, 25]) + rest) * 1000)
+            first = last + 1 - hop
+            begin = first + hop - W
+            for name, start in (("reactions", begin), ("past_reactions", begin - W)):
+                frames = np.arange(start, start + W)
+                expected = np.where(frames < 0, 0, frames / 1000 - rest)
+                np.testing.assert_allclose(item[name][0, :, 25], expected, atol=2e-6)
+                np.testing.assert_allclose(
+                    item[name][0, :, 0], np.where(frames < 0, 0, index + frames / 1000), atol=2e-6
+                )
+            frames = np.arange(first - 2 * W, first)
+            unseen = np.where(frames < 0, 0, partner + frames / 1000)
+            np.testing.assert_allclose(item["speaker_emotion"][:, 0], unseen, atol=2e-6)
+            np.testing.assert_array_equal(
+                item["speaker_coefficients"][frames < 0], np.broadcast_to(MEAN_FACE, ((frames < 0).sum(), 58))
+            )
+            hops[hop] += 1
+            firsts.add(first)
+    assert min(hops) == 3 and max(hops) == W and 0.25 < hops[W] / hops.total() < 0.55
+    assert 0 in firsts and any(0 < first < W for first in firsts) and max(firsts) > FRAMES - 2 * W
+
+
+def test_movement_needs_coefficients(tmp_path):
+    dataset = made_up(PEOPLE[:2], [20, 20], {"emotion": 25})
+    arrays = ClipArrays.from_dataset(dataset, tmp_path)
+    with pytest.raises(ValueError, match="need coefficients"):
+        ReactionWindows(arrays, np.ones((2, 2), dtype=bool), 1, W, with_movement=True)

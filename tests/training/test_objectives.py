@@ -11,7 +11,7 @@ from torch import Tensor
 
 from perfrdiff_hf.feature_extraction import PerFRDiffFeatureExtractor
 from perfrdiff_hf.models.emotion_vae import EmotionVAEModel
-from perfrdiff_hf.models.gafrg import GAFRGTransformer1DModel
+from perfrdiff_hf.models.gafrg import GAFRGOutput, GAFRGTransformer1DModel
 from perfrdiff_hf.models.pssl import PSSLConfig, PSSLModel
 from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
@@ -265,3 +265,28 @@ def test_diffusion_draws_lose_conditions_as_often_as_they_should() -> None:
     assert dropped.prod(dim=1).mean().item() == pytest.approx(0.1 + 0.9 * 0.2**3, abs=0.015)
     steps = torch.stack([one["timestep"] for one in drawn])
     assert steps.min() < 10 and steps.max() > 989 and steps.float().mean().item() == pytest.approx(499.5, abs=20)
+
+
+def test_only_new_frames_are_learned_and_shown_ones_stand_there_without_noise() -> None:
+    model = denoiser(min_hop=3, window_size=WINDOW, standardised=True)
+    model.reaction_scores.fit(torch.rand(25), 0.5 + torch.rand(25))
+    objective = GAFRGObjective(model, PerFRDiffFeatureExtractor(), {"emotion_vae": vae()}, scheduler())
+    batch = reaction_batch(3, 2) | {"hop": torch.tensor([3, 7, WINDOW])}
+    given: list[tuple[Tensor, Tensor]] = []
+    predicted = torch.randn(6, WINDOW, 25)
+
+    def watched(hidden: Tensor, *arguments: Any, shown: Tensor, **options: Any) -> GAFRGOutput:
+        given.append((hidden, shown))
+        return GAFRGOutput(sample=predicted)
+
+    model.forward = watched  # type: ignore[method-assign, assignment]
+    loss = objective(batch)["loss"]
+    ((hidden, shown),) = given
+    scores = model.to_scores(batch["reactions"]).flatten(0, 1)
+    errors = []
+    for row, hop in enumerate((3, 3, 7, 7, WINDOW, WINDOW)):
+        assert shown[row].tolist() == [True] * (WINDOW - hop) + [False] * hop
+        assert torch.equal(hidden[row, : WINDOW - hop], scores[row, : WINDOW - hop])
+        assert not torch.isclose(hidden[row, WINDOW - hop :], scores[row, WINDOW - hop :]).all()
+        errors.append((predicted[row] - scores[row]).square()[WINDOW - hop :])
+    torch.testing.assert_close(loss, torch.cat(errors).mean())
