@@ -17,7 +17,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,28 +158,20 @@ def react(output: Path, arrays: ClipArrays, task: Task, seed: int) -> dict[str, 
 
 def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
     """The metrics of all systems, of the reference rows, and of the world's own reactions."""
-    from ..baselines import reference_rows
+    from ..baselines import oracle_rows, reference_rows
     from ..evaluation import compare
     from ..evaluation.predictions import prediction_rows
-    from ..synthetic.oracles import oracle_reactions
-    from ..synthetic.world import load_world
 
-    rows = reference_rows(task.reactions, task.speaker, num_reactions=NUM_REACTIONS)
-    references = {name: rows[name] for name in ("recorded reactions", "chance", "mime")}
-    truth = load_world(world)
-    drawn = partial(oracle_reactions, truth, "test", personal=True, num_reactions=NUM_REACTIONS)
-    own: dict[str, Any] = {
-        "the world's own, of anybody": drawn(knowledge="generic").emotion,
-        "the world's own, of the listener": drawn(knowledge="personal").emotion,
-    }
+    references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
     return compare(
-        {**references, **systems, **own},
+        {**references, **systems, **oracle_rows(world, "test", task.paths, NUM_REACTIONS)},
         task.reactions,
         task.speaker,
         task.matrices,
         task.listeners,
         progress=True,
+        target_coefficients=task.coefficients,
     )
 
 
