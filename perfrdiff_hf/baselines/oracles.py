@@ -1,7 +1,7 @@
 """Reference rows of a synthetic world: its own reactions, and means of many of them.
 
-A reaction drawn from a world's truth is no upper bound of FRCorr and FRdist, which reward averaging; the mean of many
-draws scores higher, and looks less alive. Every table of such a world has both.
+A reaction drawn from a world's truth is no upper bound in FRCorr and FRdist, which reward averaging: the mean of many
+draws can score better, while it looks less alive. Every table of such a world has both.
 """
 
 from __future__ import annotations

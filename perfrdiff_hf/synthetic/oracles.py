@@ -1,7 +1,7 @@
 """Oracles: the world's own reactions, drawn from its truth. They say what knowing something is worth.
 
 They are no ceiling: FRCorr and FRdist reward whoever averages, and the mean of many draws (`mean_oracle_reactions`)
-scores higher than any draw.
+can score higher than any draw.
 """
 
 from __future__ import annotations
