@@ -38,8 +38,8 @@ part of the pitch's energy in that band, from 0 to 1.
 - FRCorr and FRRea-motion of coefficients are of movement: each clip without its own mean, which is camera and \
 identity. Rows with dashes have no coefficients."""
 ORACLE_NOTES = """\
-- The world's own reactions are no upper bound: FRCorr and FRdist reward averaging, and the mean of many draws can score \
-better there than each draw, while it looks less alive."""
+- The world's own reactions are no upper bound: FRCorr and FRdist reward averaging, and the mean of many draws can \
+score better there than each draw, while it looks less alive."""
 ALIVE = "Does it look alive?"
 
 
