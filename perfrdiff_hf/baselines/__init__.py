@@ -3,8 +3,9 @@
 A system to compare with is one file here, which ends with its `register_system` and is imported below.
 """
 
+from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
-from .reference import reference_rows
+from .reference import Predictions, reference_rows
 from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
 from .system import System, get_system, load_system, register_system, system_names
 
@@ -16,12 +17,14 @@ __all__ = [
     "NoDraws",
     "Objective",
     "Parts",
+    "Predictions",
     "Recipe",
     "Stage",
     "System",
     "Validation",
     "get_system",
     "load_system",
+    "oracle_rows",
     "reference_rows",
     "register_system",
     "system_names",

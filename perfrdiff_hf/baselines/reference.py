@@ -6,7 +6,7 @@ A row is a function from clip numbers to predictions, so that no more than a bat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,19 @@ from ..behaviour import FRAME_RATE
 from ..metrics.inputs import as_clips
 
 
-Row = Callable[[np.ndarray], np.ndarray]
+class Predictions(NamedTuple):
+    """Reactions to some clips, as metrics take them.
+
+    Args:
+        emotion: `(clips, reactions, frames, 25)`.
+        coefficients: `(clips, reactions, frames, 58)` of the same reactions; None if they are not known.
+    """
+
+    emotion: np.ndarray
+    coefficients: np.ndarray | None = None
+
+
+Row = Callable[[np.ndarray], Predictions]
 
 RECORDED = "recorded reactions"
 REFERENCE_NAMES = (RECORDED, "chance", "mime", "mean sequence", "mean frame", "retrieval")
@@ -27,6 +39,7 @@ def reference_rows(
     training_reactions: Any = None,
     training_speaker: Any = None,
     seed: int = 0,
+    target_coefficients: Any = None,
 ) -> dict[str, Row]:
     """The reference rows that the given data allows.
 
@@ -47,11 +60,13 @@ def reference_rows(
             None leaves out the rows that need them.
         training_speaker: `(clips, frames, channels)` their speakers; None leaves out "retrieval".
         seed: of the noise.
+        target_coefficients: `(clips, frames, 58)` the recorded coefficients, which "recorded reactions" then has; the
+            other rows have emotion alone.
     """
     targets = as_clips("targets", targets)
     speaker = as_clips("speaker", speaker, like=targets)
     rows: dict[str, Row] = {
-        RECORDED: _repeated(targets, num_reactions),
+        RECORDED: _recorded(targets, target_coefficients, num_reactions),
         "chance": _noise(targets.shape[1:], num_reactions, seed),
         "mime": _repeated(speaker, num_reactions),
     }
@@ -67,22 +82,32 @@ def reference_rows(
     return rows
 
 
+def _recorded(targets: np.ndarray, target_coefficients: Any, num_reactions: int) -> Row:
+    """The recorded reaction `num_reactions` times, with its coefficients where they are known."""
+    if target_coefficients is None:
+        return _repeated(targets, num_reactions)
+    coefficients = as_clips("target_coefficients", target_coefficients)
+    return lambda indices: Predictions(
+        _views(targets[indices], num_reactions), _views(coefficients[indices], num_reactions)
+    )
+
+
 def _repeated(clips: np.ndarray, num_reactions: int) -> Row:
-    """The same reaction `num_reactions` times, as a view."""
+    """The same reaction `num_reactions` times."""
+    return lambda indices: Predictions(_views(clips[indices], num_reactions))
 
-    def row(indices: np.ndarray) -> np.ndarray:
-        chosen = clips[indices][:, None]
-        return np.broadcast_to(chosen, (len(chosen), num_reactions, *chosen.shape[2:]))
 
-    return row
+def _views(chosen: np.ndarray, num_reactions: int) -> np.ndarray:
+    """`(clips, frames, channels)` as so many equal reactions, without a copy."""
+    return np.broadcast_to(chosen[:, None], (len(chosen), num_reactions, *chosen.shape[1:]))
 
 
 def _noise(shape: tuple[int, ...], num_reactions: int, seed: int) -> Row:
     """Uniform noise; a clip's noise depends on its number alone."""
 
-    def row(indices: np.ndarray) -> np.ndarray:
+    def row(indices: np.ndarray) -> Predictions:
         generators = (np.random.default_rng((seed, int(index))) for index in indices)
-        return np.stack([rng.random((num_reactions, *shape), dtype=np.float32) for rng in generators])
+        return Predictions(np.stack([rng.random((num_reactions, *shape), dtype=np.float32) for rng in generators]))
 
     return row
 
@@ -92,11 +117,11 @@ def _retrieved(speaker: np.ndarray, known: np.ndarray, reactions: np.ndarray, nu
     seen, database = _by_the_second(speaker), _by_the_second(known)
     norms = np.square(database).sum(axis=1)
 
-    def row(indices: np.ndarray) -> np.ndarray:
+    def row(indices: np.ndarray) -> Predictions:
         distance = norms - 2 * seen[indices] @ database.T
         nearest = np.argsort(distance, axis=1, kind="stable")[:, :num_reactions]
         nearest = np.take(nearest, np.arange(num_reactions) % nearest.shape[1], axis=1)
-        return reactions[nearest]
+        return Predictions(reactions[nearest])
 
     return row
 

@@ -17,9 +17,8 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .options import load_pipeline
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..data.arrays import ClipArrays
     from ..data.corpus import Corpus
     from ..evaluation import ReactionReport, Task
+    from ..pipelines.reaction_pipeline import ReactionPipeline
     from ..rendering.people import Scene
 
 
@@ -67,12 +67,13 @@ def run(options: argparse.Namespace) -> None:
         corpus = Corpus(world, cache)
         arrays = corpus.split("test").arrays
         task = load_task(world, "test", "pmafrg", cache)
-        folders = react(output, corpus, task, options.seed)
+        pipeline = load_pipeline(str(output / "model"), "cpu")
+        folders = react(pipeline, output, corpus, task, options.seed)
     with step("Scoring the reactions"):
-        report = score(world, task, folders)
+        report = score(world, task, folders, pipeline.sampling.get("hop"))
         report.save(output)
     with step("Drawing some of them"):
-        draw(output, arrays, task, options.seed)
+        draw(pipeline, output, arrays, task, options.seed)
     print(f"\n{report.to_short_markdown(SHOWN)}\n")
     for name, what in PLACES.items():
         print(f"{output / name}  {what}")
@@ -127,13 +128,12 @@ def copy_folder(source: Path, place: Path) -> None:
         shutil.copytree(source, beside, dirs_exist_ok=True)
 
 
-def react(output: Path, corpus: Corpus, task: Task, seed: int) -> dict[str, Path]:
+def react(pipeline: ReactionPipeline, output: Path, corpus: Corpus, task: Task, seed: int) -> dict[str, Path]:
     """Ten reactions to each clip of the task: personalised, generic, and as the controls do."""
     from ..evaluation.controls import manners_of
     from ..evaluation.reacting import predict
     from ..evaluation.task import rows_of
 
-    pipeline = load_pipeline(str(output / "model"), "cpu")
     arrays, training = corpus.split("test").arrays, corpus.split("train").arrays
     manners = manners_of(pipeline, arrays, ["another_history", "no_movement", "one_shift"], training)
     settings = {**pipeline.sampling, "num_reactions": NUM_REACTIONS}
@@ -151,47 +151,41 @@ def react(output: Path, corpus: Corpus, task: Task, seed: int) -> dict[str, Path
     )
 
 
-def score(world: Path, task: Task, folders: dict[str, Path]) -> ReactionReport:
+def score(world: Path, task: Task, folders: dict[str, Path], hop: int | None) -> ReactionReport:
     """The metrics of all systems, of the reference rows, and of the world's own reactions."""
-    from ..baselines import reference_rows
+    from ..baselines import oracle_rows, reference_rows
+    from ..behaviour import WINDOW_SIZE
     from ..evaluation import compare
     from ..evaluation.predictions import prediction_rows
-    from ..synthetic.oracles import oracle_reactions
-    from ..synthetic.world import load_world
 
-    rows = reference_rows(task.reactions, task.speaker, num_reactions=NUM_REACTIONS)
-    references = {name: rows[name] for name in ("recorded reactions", "chance", "mime")}
-    truth = load_world(world)
-    drawn = partial(oracle_reactions, truth, "test", personal=True, num_reactions=NUM_REACTIONS)
-    own: dict[str, Any] = {
-        "the world's own, of anybody": drawn(knowledge="generic").emotion,
-        "the world's own, of the listener": drawn(knowledge="personal").emotion,
-    }
+    references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
     return compare(
-        {**references, **systems, **own},
+        {**references, **systems, **oracle_rows(world, "test", task.paths, NUM_REACTIONS)},
         task.reactions,
         task.speaker,
         task.matrices,
         task.listeners,
         progress=True,
+        target_coefficients=task.coefficients,
+        hop=hop or WINDOW_SIZE,
     )
 
 
-def draw(output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
+def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
     """A picture and a video of reactions to the first clip."""
     from ..evaluation.task import rows_of
     from ..progress import Progress
     from ..rendering.strips import draw_strips, save_figure
     from ..rendering.video import write_video
 
-    scene = scene_of(output, arrays, rows_of(task, arrays)[0], seed)
+    scene = scene_of(pipeline, output, arrays, rows_of(task, arrays)[0], seed)
     save_figure(draw_strips(scene), output / "reactions.png")
     with Progress("video", scene.num_frames, "frame") as bar:
         write_video(scene, output / "reactions.mp4", progress=lambda done, total: bar.update())
 
 
-def scene_of(output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
+def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
     """One speaker, three reactions of the listener who met them, and how that listener really reacted."""
     from ..behaviour import FRAME_RATE, Behaviour
     from ..data.audio import read_audio
@@ -201,7 +195,6 @@ def scene_of(output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
     from ..rendering.people import SPEAKER, Person, Scene
 
     frames = VIDEO_SECONDS * FRAME_RATE
-    pipeline = load_pipeline(str(output / "model"), "cpu")
     generated = react_to_clips(pipeline, arrays, [row], own_history(arrays), seed, num_reactions=3)
     reactions = [Person(f"Reaction {k + 1}", generated.behaviour(reaction=k)[:frames]) for k in range(3)]
     recorded = Behaviour(emotion=arrays.emotion(row), coefficients=arrays.coefficients(row))[:frames]

@@ -4,9 +4,12 @@
     perfrdiff evaluate --data_dir DATA --predictions "my system=FOLDER" "baseline=FOLDER" --output OUT
 
 DATA is a folder in the REACT2024 layout. A folder of predictions has one file for each clip of the split, named after
-the listener who reacts: SITE/SESSION/PERSON/CLIP with the ending npz (an array `reactions`, (reactions, frames, 25)),
-npy (the same array, or (frames, 25) for a single reaction) or csv (the 25 channels as named columns; several reactions
-stand below each other, told apart by a column `reaction`).
+the listener who reacts: SITE/SESSION/PERSON/CLIP with the ending npz (an array `reactions`, (reactions, frames, 25),
+and perhaps `coefficients`, (reactions, frames, 58)), npy (the first array, or (frames, 25) for a single reaction) or
+csv (the 25 channels as named columns; several reactions stand below each other, told apart by a column `reaction`).
+
+Beside them stand reference rows: the recorded reactions, chance, mime, means and retrieval from the training clips,
+and in a synthetic world reactions of its own.
 
 Two tasks, each with its own table: "mafrg" scores all clips against all listeners' reactions; "pmafrg" leaves out
 clip 1 of every session, which is the listener's history, and scores against all listeners' reactions (MAFRG) and
@@ -27,6 +30,7 @@ from .options import add_cache_option, add_sampling_options, add_split_option, l
 
 if TYPE_CHECKING:
     from ..evaluation import ReactionReport, Task
+    from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--overwrite", action="store_true", help="replace predictions that were made in another way")
     add_sampling_options(model, num_reactions=10)
     rows = parser.add_argument_group("reference rows and FRRea")
-    rows.add_argument("--no_references", action="store_true", help="leave out chance, mime, mean and retrieval rows")
+    rows.add_argument("--no_references", action="store_true", help="leave out all reference rows")
     rows.add_argument(
         "--real_frames", help="Inception features of rendered recorded reactions (npz, npy, safetensors)"
     )
@@ -72,29 +76,32 @@ def check_options(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """React where there is a model, and score task after task."""
+    from ..behaviour import WINDOW_SIZE
     from ..evaluation import load_task
     from ..evaluation.task import TASKS
 
     names = TASKS if options.task == "both" else (options.task,)
     tasks = {name: load_task(options.data_dir, options.split, name, options.cache_dir) for name in names}
     folders = named(options.predictions)
+    hop = options.hop
     if options.model:
-        folders |= react(options, list(tasks.values()))
+        pipeline = load_pipeline(options.model, options.device)
+        folders |= react(options, pipeline, list(tasks.values()))
+        hop = hop or pipeline.sampling.get("hop")
     for name, task in tasks.items():
-        report = score(options, task, folders)
+        report = score(options, task, folders, hop or WINDOW_SIZE)
         report.save(options.output, name)
         draw(report, options.output / f"{name}.png")
         print(f"\n## {name}, {options.split}\n\n{report.to_markdown()}\n")
 
 
-def react(options: argparse.Namespace, tasks: list[Task]) -> dict[str, Path]:
+def react(options: argparse.Namespace, pipeline: ReactionPipeline, tasks: list[Task]) -> dict[str, Path]:
     """The model's reactions to the clips of the tasks, in every manner; the folder of each."""
     from ..data.corpus import Corpus
     from ..evaluation.controls import manners_of
     from ..evaluation.reacting import predict
     from ..evaluation.task import rows_of
 
-    pipeline = load_pipeline(options.model, options.device)
     corpus = Corpus(options.data_dir, options.cache_dir)
     arrays = corpus.split(options.split).arrays
     training = corpus.split("train").arrays if "one_shift" in options.controls else None
@@ -111,7 +118,7 @@ def react(options: argparse.Namespace, tasks: list[Task]) -> dict[str, Path]:
     )
 
 
-def score(options: argparse.Namespace, task: Task, folders: dict[str, Path]) -> ReactionReport:
+def score(options: argparse.Namespace, task: Task, folders: dict[str, Path], hop: int) -> ReactionReport:
     """One task's report over all systems and reference rows."""
     import numpy as np
 
@@ -120,7 +127,7 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path]) -> 
     from ..metrics import frrea, load_frame_features
 
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
-    num_reactions = len(next(iter(systems.values()))(np.array([0]))[0])
+    num_reactions = next(iter(systems.values()))(np.array([0])).emotion.shape[1]
     references: dict[str, Any] = {} if options.no_references else reference_systems(options, task, num_reactions)
     report = compare(
         {**references, **systems},
@@ -130,6 +137,8 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path]) -> 
         task.listeners,
         options.batch_size,
         progress=True,
+        target_coefficients=task.coefficients,
+        hop=hop,
     )
     for name, path in named(options.generated_frames).items():
         real = load_frame_features(options.real_frames)
@@ -138,18 +147,22 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path]) -> 
 
 
 def reference_systems(options: argparse.Namespace, task: Task, num_reactions: int) -> dict[str, Any]:
-    """The reference rows; those made from training clips only where these are long enough."""
-    from ..baselines import reference_rows
+    """The reference rows: those made from training clips where these are long enough, and oracles where there are."""
+    from ..baselines import oracle_rows, reference_rows
     from ..data.arrays import ClipArrays
     from ..data.react2024.dataset import load_react2024
     from ..evaluation.task import stacked
 
     dataset = load_react2024(options.data_dir, "train", streams=("emotion",), cache_dir=options.cache_dir)
     seen = ClipArrays.from_dataset(dataset)
-    if int(seen.num_frames.min()) < task.num_frames:
-        return reference_rows(task.reactions, task.speaker, num_reactions)
-    known = stacked(seen, task.num_frames)
-    return reference_rows(task.reactions, task.speaker, num_reactions, known, known[seen.partner])
+    reactions = speakers = None
+    if int(seen.num_frames.min()) >= task.num_frames:
+        reactions = stacked(seen, task.num_frames)
+        speakers = reactions[seen.partner]
+    rows = reference_rows(
+        task.reactions, task.speaker, num_reactions, reactions, speakers, target_coefficients=task.coefficients
+    )
+    return rows | oracle_rows(options.data_dir, options.split, task.paths, num_reactions)
 
 
 def draw(report: ReactionReport, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Scoring systems on clips: what a task is, how systems react to it, and the report that compares them."""
 
-from .report import ReactionReport, compare
+from .comparing import compare
+from .report import ReactionReport
 from .task import Task, load_task
 
 

@@ -64,8 +64,8 @@ def predict(
         batches = list(batches_of_equal_length(arrays, missing, batch_size))
         for batch in follow(batches, f"{manner.name} reactions", "batch"):
             output = react_to_clips(pipeline, arrays, batch, manner.history, seed, **settings, **manner.settings)
-            for row, reactions in zip(batch, output.reactions):
-                write_reactions(place, clips[row], np.asarray(reactions))
+            for row, reactions, coefficients in zip(batch, output.reactions, output.coefficients):
+                write_reactions(place, clips[row], np.asarray(reactions), np.asarray(coefficients))
     return folders
 
 

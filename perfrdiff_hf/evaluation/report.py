@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..baselines.reference import RECORDED, REFERENCE_NAMES, Row
+from ..baselines.oracles import ORACLE_NAMES
+from ..baselines.reference import RECORDED, REFERENCE_NAMES
 from ..files import file_beside
-from ..metrics.inputs import CHANNEL_GROUPS
-from ..metrics.reaction_metrics import BY_RULE, ReactionMetrics, Scores
+from ..metrics.inputs import CHANNEL_GROUPS, COEFFICIENT_GROUPS
+from ..metrics.reaction_metrics import BY_RULE, Scores, is_published
 from ..metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
-from ..progress import follow
 from .tables import DASH, Cell, Table, bounds
 
 
@@ -26,8 +26,21 @@ NOTES = """\
 - FRDiv, FRDvs, FRVar and FRSyn have no better end: good is near the recorded reactions.
 - FRSyn is the published figure: first reaction only, and a constant channel of either side forces 49 or the first \
 such lag. “all” scores every reaction the same way, “corrected” only channels that vary.
-- “FRSyn by rule” is the share of clips in which a constant channel decides the published FRSyn.
+- “FRSyn by rule” is the share of clips in which a constant channel decides the published FRSyn."""
+ALIVE_NOTES = """\
+- None of these is a metric of the paper. Good is near the recorded reactions, but for FRCorr ↑ and FRRea-motion ↓.
+- Switches are action units that change between shown and not shown from one frame to the next: at the borders of \
+windows, every {hop} frames, and inside windows.
 - FRRea-motion is a Fréchet distance of motion features, not the published FRRea of rendered frames."""
+COEFFICIENT_NOTES = """\
+- Head speed is in radians per second, head range and nods (of the pitch, 1 to 4 Hz) are in radians; nod share is the \
+part of the pitch's energy in that band, from 0 to 1.
+- FRCorr and FRRea-motion of coefficients are of movement: each clip without its own mean, which is camera and \
+identity. Rows with dashes have no coefficients."""
+ORACLE_NOTES = """\
+- The world's own reactions are no upper bound: FRCorr and FRdist reward averaging, and the mean of many draws can \
+score better there than each draw, while it looks less alive."""
+ALIVE = "Does it look alive?"
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,8 @@ class ReactionReport:
         self.scores = dict(scores)
         self.listeners = None if listeners is None else [str(name) for name in listeners]
         self.seed = seed
-        self.metrics = list(next(iter(self.scores.values())).values)
+        # Those of coefficients come last, and systems that have none lack them.
+        self.metrics = list(dict.fromkeys(metric for system in self.scores.values() for metric in system.values))
         self.num_clips = len(next(iter(self.scores.values())).values[self.metrics[0]])
         if self.listeners is not None and len(self.listeners) != self.num_clips:
             raise ValueError(f"listeners must name {self.num_clips} clips' listeners; it has {len(self.listeners)}.")
@@ -79,7 +93,7 @@ class ReactionReport:
     @property
     def systems(self) -> list[str]:
         """The names that are no reference rows."""
-        return [name for name in self.scores if name not in REFERENCE_NAMES]
+        return [name for name in self.scores if name not in (*REFERENCE_NAMES, *ORACLE_NAMES)]
 
     @property
     def unit(self) -> str:
@@ -90,7 +104,14 @@ class ReactionReport:
         """Each system against the first one, in FRCorr and FRdist: `{"B - A": {metric: test}}`."""
         compared = [metric for metric in self.metrics if metric.startswith(("FRCorr", "FRdist"))]
         first, *others = self.systems or [""]
-        return {f"{name} - {first}": {m: self.paired(m, name, first) for m in compared} for name in others}
+
+        def both_have(metric: str, name: str) -> bool:
+            return all(metric in self.scores[system].values for system in (name, first))
+
+        return {
+            f"{name} - {first}": {m: self.paired(m, name, first) for m in compared if both_have(m, name)}
+            for name in others
+        }
 
     def paired(self, metric: str, a: str, b: str) -> PairedTest:
         """Whether system `a` differs from system `b`; over listeners if they are known, else over clips."""
@@ -102,6 +123,7 @@ class ReactionReport:
         systems = {
             name: {
                 "reactions": self.scores[name].num_reactions,
+                "hop": self.scores[name].hop,
                 "metrics": {metric: _figure_dict(figure) for metric, figure in figures.items()},
                 "overall": {key: _plain(value) for key, value in self.scores[name].overall.items()},
             }
@@ -123,16 +145,22 @@ class ReactionReport:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_markdown(self) -> str:
-        """All systems in one table with 95 % intervals, then each system in detail.
+        """All systems with 95 % intervals, in the published metrics and in those of liveliness; then each in detail.
 
         Intervals are over listeners where they are known, else over clips.
         """
-        reactions = next(iter(self.scores.values())).num_reactions
-        notes = NOTES.format(clips=self.num_clips, reactions=reactions, unit=self.unit)
-        parts = [_comparison(self).markdown(), notes]
+        first = next(iter(self.scores.values()))
+        notes = NOTES.format(clips=self.num_clips, reactions=first.num_reactions, unit=self.unit)
+        alive = [ALIVE_NOTES.format(hop=first.hop)]
+        alive += [COEFFICIENT_NOTES] * any("head speed" in system.values for system in self.scores.values())
+        if any(name in ORACLE_NAMES for name in self.scores):
+            notes += f"\n{ORACLE_NOTES}"
+        published, liveliness = _comparisons(self)
+        parts = [published.markdown(), notes, f"### {ALIVE}", liveliness.markdown(), "\n".join(alive)]
         if pairs := _pairs(self, self.metrics):
             parts.append(pairs.markdown())
-        parts += [f"### {name}\n\n{_details(self, name).markdown()}" for name in self.systems]
+        for name in self.systems:
+            parts += [f"### {name}", *(table.markdown() for table in _details(self, name))]
         return "\n\n".join(parts)
 
     def to_short_markdown(self, metrics: Sequence[str]) -> str:
@@ -155,9 +183,8 @@ class ReactionReport:
         return "\n\n".join(parts)
 
     def to_latex(self) -> str:
-        """All systems in one booktabs table: a line a system, the interval in small print."""
-        rows = [[name, *_intervals(self, name)] for name in self.figures]
-        return Table(["System", *map(_headed, self.metrics)], rows).latex()
+        """All systems in two booktabs tables, published metrics and liveliness: the interval in small print."""
+        return "\n\n".join(table.latex() for table in _comparisons(self))
 
     def save(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
         """Write NAME.json, NAME.md, NAME.tex, and the per-clip values as NAME_clips.npz (arrays "system/metric").
@@ -182,7 +209,7 @@ class ReactionReport:
         return paths
 
     def _figure(self, system: Scores, metric: str) -> MetricSummary:
-        values = system.values[metric]
+        values = system.values.get(metric, np.full(self.num_clips, np.nan))
         is_sum = metric.startswith(("FRCorr", "FRdist"))
         listeners = None
         if self.listeners is not None:
@@ -195,72 +222,22 @@ class ReactionReport:
         )
 
 
-def compare(
-    systems: Mapping[str, np.ndarray | Row],
-    targets: Any,
-    speaker: Any,
-    appropriate: Any | Mapping[str, Any],
-    listeners: Sequence[str] | None = None,
-    batch_size: int = 16,
-    progress: bool = False,
-) -> ReactionReport:
-    """Score several systems on the same clips and report them in one table.
-
-    Args:
-        systems: by name, in the order of the table: predictions `(clips, reactions, frames, 25)`, or a function from
-            clip numbers `(batch,)` to the predictions for them (so are the rows of `reference_rows`).
-        targets: `(clips, frames, 25)` recorded reactions.
-        speaker: `(clips, frames, 25)` the speaker of each clip.
-        appropriate: `(clips, clips)` booleans, or several matrices by name: `{"MAFRG": ..., "PMAFRG": ...}`.
-        listeners: `(clips,)` the listener of each clip, for intervals over listeners.
-        batch_size: clips at a time.
-        progress: show a progress bar for each system.
-
-    Returns:
-        The report; it prints as Markdown and LaTeX, and saves itself.
-
-    Raises:
-        ValueError: if there is no system, or shapes do not fit (see `ReactionMetrics`).
-
-    Example:
-        ```python
-        import numpy as np
-
-        from perfrdiff_hf.evaluation import compare
-
-        generator = np.random.default_rng(0)
-        targets, speaker = generator.random((2, 4, 100, 25), dtype=np.float32)
-        reactions = generator.random((4, 3, 100, 25), dtype=np.float32)  # three to each of four clips
-        report = compare({"noise": reactions}, targets, speaker, np.eye(4, dtype=bool))
-        print(report.to_markdown())
-        ```
-    """
-    scores = {}
-    for name, predictions in systems.items():
-        metrics = ReactionMetrics(targets, speaker, appropriate)
-        batches = np.array_split(np.arange(len(metrics.targets)), -(-len(metrics.targets) // batch_size))
-        for clips in follow(batches, f"scoring {name}", "batch") if progress else batches:
-            metrics.update(
-                predictions(clips) if callable(predictions) else predictions[clips[0] : clips[-1] + 1], clips
-            )
-        scores[name] = metrics.compute()
-    return ReactionReport(scores, listeners)
-
-
-def _comparison(report: ReactionReport) -> Table:
-    """All systems, a line each."""
-    keys = [key for scores in report.scores.values() for key in scores.overall]
-    extra = [key for key in dict.fromkeys(keys) if key.startswith("FRRea")]
-    rows: list[list[Cell]] = []
-    for name, scores in report.scores.items():
-        share = f"{100 * scores.overall[BY_RULE]:.1f} %"
-        rows.append([name, *_intervals(report, name), share, *(scores.overall.get(key, np.nan) for key in extra)])
-    return Table(["system", *map(_headed, report.metrics), "FRSyn by rule", *(f"{key} ↓" for key in extra)], rows)
-
-
-def _intervals(report: ReactionReport, name: str) -> list[Cell]:
-    """A system's metrics with their intervals."""
-    return [report.figures[name][metric].interval for metric in report.metrics]
+def _comparisons(report: ReactionReport) -> tuple[Table, Table]:
+    """All systems, a line each: in the published metrics, and in whether they look alive."""
+    keys = list(dict.fromkeys(key for scores in report.scores.values() for key in scores.overall))
+    tables = []
+    for published in (True, False):
+        metrics = [metric for metric in report.metrics if is_published(metric) == published]
+        extra = [key for key in keys if key.startswith("FRRea") and is_published(key) == published]
+        rows: list[list[Cell]] = []
+        for name, scores in report.scores.items():
+            row: list[Cell] = [name, *(report.figures[name][metric].interval for metric in metrics)]
+            if published:
+                row.append(f"{100 * scores.overall[BY_RULE]:.1f} %")
+            rows.append([*row, *(scores.overall.get(key, np.nan) for key in extra)])
+        by_rule = ["FRSyn by rule"] * published
+        tables.append(Table(["system", *map(_headed, metrics), *by_rule, *map(_headed, extra)], rows))
+    return tables[0], tables[1]
 
 
 def _pairs(report: ReactionReport, metrics: Sequence[str]) -> Table | None:
@@ -274,29 +251,26 @@ def _pairs(report: ReactionReport, metrics: Sequence[str]) -> Table | None:
     return Table(["paired difference", "metric", "mean [95 %]", "p (sign flips)", "over"], rows) if rows else None
 
 
-def _details(report: ReactionReport, name: str) -> Table:
-    """One system, a line for each metric, beside the recorded reactions."""
-    header = ["metric", "value", "95 % over clips", "95 % over listeners", "per reaction", RECORDED, *CHANNEL_GROUPS]
-    recorded = report.figures.get(RECORDED)
-    rows: list[list[Cell]] = []
-    for metric, figure in report.figures[name].items():
-        rows.append(
-            [
-                _headed(metric),
-                figure.over_clips.value,
-                bounds(figure.over_clips),
-                bounds(figure.over_listeners),
-                figure.per_reaction,
-                recorded[metric].over_clips.value if recorded else DASH,
-                *(figure.groups.get(group) for group in CHANNEL_GROUPS),
-            ]
-        )
-    return Table(header, rows)
+def _details(report: ReactionReport, name: str) -> tuple[Table, Table]:
+    """One system, a line for each metric that it has, beside the recorded reactions: published, and liveliness."""
+    header = ["metric", "value", "95 % over clips", "95 % over listeners", "per reaction", RECORDED]
+    tables = []
+    for published, groups in ((True, CHANNEL_GROUPS), (False, COEFFICIENT_GROUPS)):
+        rows: list[list[Cell]] = []
+        for metric in [m for m in report.scores[name].values if is_published(m) == published]:
+            figure, recorded = report.figures[name][metric], report.figures.get(RECORDED)
+            row: list[Cell] = [_headed(metric), figure.over_clips.value]
+            row += [bounds(figure.over_clips), bounds(figure.over_listeners), figure.per_reaction]
+            row.append(recorded[metric].over_clips.value if recorded else DASH)
+            rows.append([*row, *(figure.groups.get(group) for group in groups)])
+        tables.append(Table([*header, *groups], rows))
+    return tables[0], tables[1]
 
 
 def _headed(metric: str) -> str:
     """The metric with an arrow where one direction is better."""
-    return metric + {"FRCorr": " ↑", "FRdist": " ↓"}.get(metric.split()[0], "")
+    arrows = {"FRCorr": " ↑", "FRdist": " ↓", "FRRea": " ↓", "FRRea-motion": " ↓"}
+    return metric + arrows.get(metric.split()[0], "")
 
 
 def _figure_dict(figure: MetricSummary) -> dict[str, Any]:

@@ -15,8 +15,11 @@ import numpy as np
 
 from ..behaviour import CLIP_FRAMES
 from ..data.arrays import ClipArrays
+from ..data.dyads import listeners
 from ..data.react2024.appropriateness import load_appropriateness
+from ..data.react2024.clips import missing_files
 from ..data.react2024.dataset import load_react2024
+from ..data.react2024.layout import read_pairs
 
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ class Task:
         speaker: `(clips, frames, 25)` the speakers.
         matrices: `(clips, clips)` booleans by name, "MAFRG" and for the personal task "PMAFRG".
         listeners: `(clips,)` "site/session/person".
+        coefficients: `(clips, frames, 58)` the recorded coefficients of the reactions; None if the data have none.
     """
 
     paths: list[str]
@@ -41,6 +45,7 @@ class Task:
     speaker: np.ndarray
     matrices: dict[str, np.ndarray]
     listeners: list[str]
+    coefficients: np.ndarray | None = None
 
     @property
     def num_frames(self) -> int:
@@ -77,7 +82,28 @@ def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str
         speaker=reactions[arrays.partner],
         matrices=matrices,
         listeners=[str(name) for name in arrays.listener_ids],
+        coefficients=_recorded_coefficients(data_dir, split, personal, reactions.shape[1], cache_dir),
     )
+
+
+def _recorded_coefficients(
+    data_dir: str | os.PathLike, split: str, personal: bool, frames: int, cache_dir: str | os.PathLike | None
+) -> np.ndarray | None:
+    """The coefficients of each clip of a task, `(clips, frames, 58)`; None where a clip has none or too few.
+
+    They are read apart from the emotion, so that the published metrics see the same frames with and without them.
+    """
+    rows = listeners(read_pairs(data_dir, split))
+    missing = missing_files(data_dir, split, rows, ("coefficients",))
+    if missing:
+        logger.warning(f"Coefficients are not scored: {missing[0].path} is not there, one of {len(missing)}.")
+        return None
+    dataset = load_react2024(data_dir, split, personal=personal, streams=("coefficients",), cache_dir=cache_dir)
+    arrays = ClipArrays.from_dataset(dataset)
+    if (shortest := int(arrays.num_frames.min())) < frames:
+        logger.warning(f"Coefficients are not scored: some have {shortest} frames where emotion has {frames}.")
+        return None
+    return np.stack([arrays.coefficients(row)[:frames] for row in range(len(arrays))])
 
 
 def stacked(arrays: ClipArrays, frames: int | None = None) -> np.ndarray:

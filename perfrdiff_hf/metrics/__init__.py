@@ -1,4 +1,4 @@
-"""The seven metrics of multiple appropriate facial reaction generation: arrays in, figures out.
+"""The seven metrics of multiple appropriate facial reaction generation, and whether reactions look alive.
 
 One function a metric, with the official definition as default; `*_per_clip` gives what each clip contributes, and its
 mean is the metric. `ReactionMetrics` computes all of them over batches and processes, `compare` puts several systems
@@ -8,6 +8,13 @@ float64 have FRCorr and FRdist computed there; the other metrics are always comp
 
 from .diversity import frdiv, frdiv_per_clip, frdvs, frdvs_per_clip, frvar, frvar_per_clip
 from .frcorr_frdist import frcorr, frcorr_per_clip, frdist, frdist_per_clip
+from .liveliness import (
+    head_range_per_clip,
+    head_speed_per_clip,
+    nod_share_per_clip,
+    nods_per_clip,
+    switches_per_clip,
+)
 from .reaction_metrics import ReactionMetrics, Scores
 from .realism import FeatureStatistics, frrea, frrea_motion, load_frame_features, motion_features
 from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
@@ -35,7 +42,12 @@ __all__ = [
     "frsyn_per_clip",
     "frvar",
     "frvar_per_clip",
+    "head_range_per_clip",
+    "head_speed_per_clip",
     "load_frame_features",
     "motion_features",
+    "nod_share_per_clip",
+    "nods_per_clip",
     "paired_test",
+    "switches_per_clip",
 ]

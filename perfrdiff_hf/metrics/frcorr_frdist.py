@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..behaviour import EMOTION_CHANNELS
-from .inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
+from .inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions, groups_of
 
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ def search_concordance(
 
         found = channel_moments(predictions.reshape(-1, *predictions.shape[2:]))
         nearest, best = most_concordant_on_device(predictions, targets, appropriate, (found, moments), device)
-    groups = {}
-    if predictions.shape[-1] == EMOTION_CHANNELS:
-        groups = {name: best[..., part].mean(axis=-1) for name, part in CHANNEL_GROUPS.items()}
+    groups = {name: best[..., part].mean(axis=-1) for name, part in groups_of(predictions.shape[-1]).items()}
     return NearestReactions(best.mean(axis=-1), nearest, groups)
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..behaviour import ACTION_UNITS, EXPRESSIONS, VALENCE_AROUSAL
+from ..behaviour import (
+    ACTION_UNITS,
+    BLENDSHAPES,
+    COEFFICIENT_CHANNELS,
+    EMOTION_CHANNELS,
+    EXPRESSIONS,
+    ROTATION,
+    TRANSLATION,
+    VALENCE_AROUSAL,
+)
 
 
 if TYPE_CHECKING:
@@ -17,10 +26,16 @@ if TYPE_CHECKING:
 CHANNEL_GROUPS = {"action units": ACTION_UNITS, "valence arousal": VALENCE_AROUSAL, "expressions": EXPRESSIONS}
 # What the three channel groups weigh. Officially valence and arousal are not divided by their number.
 GROUP_WEIGHTS = {"action units": 1 / 15, "valence arousal": 1.0, "expressions": 1 / 8}
-
+# The three kinds of coefficients, by which figures are broken down in the same way.
+COEFFICIENT_GROUPS = {"blendshapes": BLENDSHAPES, "rotation": ROTATION, "translation": TRANSLATION}
 
 # Torch devices that metrics are not computed on: the CPU has a faster way, Apple's lacks float64.
 _WITHOUT_SEARCH = ("cpu", "mps")
+
+
+def groups_of(channels: int) -> dict[str, slice]:
+    """The kinds of channels that behaviour of so many channels has: emotion, coefficients; others have none."""
+    return {EMOTION_CHANNELS: CHANNEL_GROUPS, COEFFICIENT_CHANNELS: COEFFICIENT_GROUPS}.get(channels, {})
 
 
 def accelerator(values: Any) -> torch.device | None:
@@ -29,9 +44,9 @@ def accelerator(values: Any) -> torch.device | None:
     return device if getattr(device, "type", "cpu") not in _WITHOUT_SEARCH else None
 
 
-def as_predictions(predictions: Any) -> np.ndarray:
+def as_predictions(predictions: Any, name: str = "predictions") -> np.ndarray:
     """Predictions as a float32 array `(clips, reactions, frames, channels)`."""
-    return _as_behaviour("predictions", predictions, ("clips", "reactions", "frames", "channels"))
+    return _as_behaviour(name, predictions, ("clips", "reactions", "frames", "channels"))
 
 
 def as_clips(name: str, clips: Any, like: np.ndarray | None = None) -> np.ndarray:

@@ -99,7 +99,7 @@ def nod_share_per_clip(coefficients: Any) -> np.ndarray:
 
 
 def _rotation(coefficients: Any) -> np.ndarray:
-    values = as_predictions(coefficients)
+    values = as_predictions(coefficients, "coefficients")
     if values.shape[-1] < ROTATION.stop:
         raise ValueError(f"coefficients must hold the {ROTATION.stop + 3} coefficients; its shape is {values.shape}.")
     return values[..., ROTATION].astype(np.float64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..behaviour import FRAME_RATE
+from ..behaviour import FRAME_RATE, WINDOW_SIZE
 from .diversity import (
     distinction_per_channel,
     diversity_per_channel,
@@ -17,6 +17,8 @@ from .diversity import (
 )
 from .frcorr_frdist import channel_moments, search_concordance, search_distance
 from .inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
+from .liveliness import switches_per_clip
+from .movement import OF_COEFFICIENTS, RecordedMovement, checked_coefficients, without_mean
 from .realism import frechet_of_motion, motion_features
 from .sums import FeatureSums, Moments
 from .synchrony import best_offsets, lag_per_clip
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 # The overall figure that says how much of the published FRSyn is an artefact.
 BY_RULE = "FRSyn decided by a constant channel"
 
+MOTION = "FRRea-motion"
+
 # Among the values of a state: whether a constant channel decided the published FRSyn of a clip.
 _UNDEFINED = "undefined"
 
@@ -38,17 +42,20 @@ class Scores:
     """What one system scored, clip by clip. The mean of a metric's values (without NaN) is the metric.
 
     Args:
-        values: `(clips,)` float64 by metric; NaN where a clip has no value.
+        values: `(clips,)` float64 by metric; NaN where a clip has no value. Those of coefficients are absent where
+            none were scored.
         groups: by metric, then by channel group: the part that these channels contribute ("FRCorr", "FRdist": to the
             clip's value; others: the metric over these channels alone), averaged over clips.
         overall: figures of the system as a whole, which have no value for a clip.
         num_reactions: reactions to a clip.
+        hop: frames from one border of windows to the next.
     """
 
     values: dict[str, np.ndarray]
     groups: dict[str, dict[str, float]]
     overall: dict[str, float]
     num_reactions: int
+    hop: int = WINDOW_SIZE
 
 
 @dataclass
@@ -57,23 +64,39 @@ class _State:
 
     seen: np.ndarray
     values: dict[str, np.ndarray] = field(default_factory=dict)
-    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    groups: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # by metric and channel group
     thinned: np.ndarray | None = None
     among_clips: Moments = field(default_factory=Moments)
     motion: FeatureSums = field(default_factory=FeatureSums)
+    with_coefficients: bool = False
+    movement: FeatureSums = field(default_factory=FeatureSums)
     num_reactions: int = 0
 
 
 class ReactionMetrics:
-    """Accumulates FRCorr, FRdist, FRDiv, FRDvs, FRVar, FRSyn and a motion-based FRRea over batches of clips.
+    """Accumulates every metric over batches of clips.
 
-    Memory is bounded by the batch and by about 30 kB a clip, whatever the number of clips.
+    - Of emotion, as published: FRCorr, FRdist, FRDiv, FRDvs, FRVar, FRSyn.
+    - Of emotion, whether it looks alive: action units that switch "at borders" of windows and "inside" them, per step
+      from frame to frame, and "FRRea-motion", which has no value for a clip.
+    - Of coefficients, where both recorded and predicted ones are given: "FRCorr coefficients" and "FRRea-motion
+      coefficients", both of movement alone (each clip without its own mean); "head speed" (radians per second), "head
+      range" (radians), "nods" (radians) and "nod share" (0 to 1), as `metrics.liveliness` defines them.
+
+    Memory is bounded by the batch and by about 30 kB a clip, whatever the number of clips; the recorded coefficients
+    are held once more.
 
     Args:
         targets: `(clips, frames, 25)` the recorded reaction to each clip.
         speaker: `(clips, frames, 25)` the speaker of each clip.
         appropriate: `(clips, clips)` booleans; or several such matrices by name, such as `{"MAFRG": ..., "PMAFRG":
             ...}`, in which case the metrics are called "FRCorr MAFRG", "FRdist MAFRG" and so on.
+        target_coefficients: `(clips, frames, 58)` the recorded coefficients of the same reactions; None scores
+            emotion alone.
+        hop: frames from one border of windows to the next. Switches are NaN where no frame is a border or every is.
+
+    Raises:
+        ValueError: if shapes do not match, a value is not finite, or `hop` is out of range.
 
     Example:
         >>> metrics = ReactionMetrics(targets, speaker, appropriate)
@@ -82,7 +105,14 @@ class ReactionMetrics:
         >>> scores = metrics.compute()
     """
 
-    def __init__(self, targets: Any, speaker: Any, appropriate: Any | Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        targets: Any,
+        speaker: Any,
+        appropriate: Any | Mapping[str, Any],
+        target_coefficients: Any = None,
+        hop: int = WINDOW_SIZE,
+    ) -> None:
         self.targets = as_clips("targets", targets)
         self.speaker = as_clips("speaker", speaker, like=self.targets)
         clips = len(self.targets)
@@ -91,33 +121,42 @@ class ReactionMetrics:
         named = {f" {n}": m for n, m in appropriate.items()} if isinstance(appropriate, Mapping) else {"": appropriate}
         self.matrices = {name: as_appropriate(matrix, clips, clips) for name, matrix in named.items()}
         self._moments = channel_moments(self.targets)
+        self._recorded = None if target_coefficients is None else RecordedMovement(target_coefficients, self.targets)
+        if not isinstance(hop, (int, np.integer)) or hop < 1:
+            raise ValueError(f"hop must be a whole number of frames, 1 or more; given: {hop!r}.")
+        self.hop = int(hop)
         self._state = _State(seen=np.zeros(clips, dtype=bool))
 
-    def update(self, predictions: Any, clips: Any) -> None:
+    def update(self, predictions: Any, clips: Any, coefficients: Any = None) -> None:
         """Score a batch.
 
         Args:
-            predictions: `(batch, reactions, frames, 25)`. If it is a view that repeats one reaction, that one is
-                scored once and counts for all. If it is a tensor on an accelerator, FRCorr and FRdist search there.
+            predictions: `(batch, reactions, frames, 25)`. If it is a view that repeats one reaction (and so are the
+                coefficients), that one is scored once and counts for all. If it is a tensor on an accelerator, FRCorr
+                and FRdist search there.
             clips: `(batch,)` the clips that they react to, as row numbers of the targets. Each clip once.
+            coefficients: `(batch, reactions, frames, 58)` of the same reactions, with every batch or with none.
 
         Raises:
-            ValueError: if shapes do not match, a clip is unknown or was scored before, or a value is not finite.
+            ValueError: if shapes do not match, a clip is unknown or was scored before, a value is not finite, or
+                coefficients come without recorded ones or with some batches only.
         """
         clips = np.asarray(clips.detach().cpu() if hasattr(clips, "detach") else clips)
         repeats = 1
-        if isinstance(predictions, np.ndarray) and predictions.ndim == 4 and predictions.strides[1] == 0:
+        if _repeats_one(predictions) and (
+            coefficients is None or (_repeats_one(coefficients) and coefficients.shape[1] == predictions.shape[1])
+        ):
             repeats = predictions.shape[1]
             predictions = predictions[:, :1]
+            coefficients = None if coefficients is None else coefficients[:, :1]
         device = accelerator(predictions)
         predictions = as_predictions(predictions)
         self._check_batch(predictions, clips, predictions.shape[1] * repeats)
-        values, groups = self._score(predictions, clips, repeats, device)
+        recorded = self._recorded_for(coefficients)
         state = self._state
-        for name, found in values.items():
-            state.values.setdefault(name, np.full(len(state.seen), np.nan))[clips] = found
-        for name, found in groups.items():
-            state.groups.setdefault(name, np.full((len(state.seen), len(CHANNEL_GROUPS)), np.nan))[clips] = found
+        if recorded is not None:
+            self._update_movement(recorded, coefficients, predictions, clips, repeats)
+        self._keep(*self._score(predictions, clips, repeats, device), clips)
         thinned = predictions[:, :, ::FRAME_RATE]
         if state.thinned is None:
             state.thinned = np.zeros((len(state.seen), *thinned.shape[1:]), dtype=np.float32)
@@ -165,12 +204,42 @@ class ReactionMetrics:
             real = FeatureSums()
             for clip in self.targets:
                 real.add(motion_features(clip))
-            overall["FRRea-motion"] = frechet_of_motion(real.statistics(), state.motion.statistics())
+            overall[MOTION] = frechet_of_motion(real.statistics(), state.motion.statistics())
+        if self._recorded is not None and state.movement.count > 1:
+            overall[MOTION + OF_COEFFICIENTS] = frechet_of_motion(self._recorded.motion(), state.movement.statistics())
         distinction = self._distinction()
-        values["FRDvs"], groups["FRDvs"] = distinction.mean(axis=-1), _in_groups(distinction)
+        values["FRDvs"] = distinction.mean(axis=-1)
+        groups |= _in_groups("FRDvs", distinction)
         values = {name: values[name] for name in sorted(values, key=_place)}
-        means = {name: dict(zip(CHANNEL_GROUPS, found.mean(axis=0).tolist())) for name, found in groups.items()}
-        return Scores(values, means, overall, state.num_reactions)
+        means: dict[str, dict[str, float]] = {}
+        for (metric, group), found in groups.items():
+            means.setdefault(metric, {})[group] = float(found.mean())
+        return Scores(values, means, overall, state.num_reactions, self.hop)
+
+    def _keep(
+        self, values: dict[str, np.ndarray], groups: dict[tuple[str, str], np.ndarray], clips: np.ndarray
+    ) -> None:
+        """Put what a batch scored to what others did."""
+        state = self._state
+        for name, found in values.items():
+            state.values.setdefault(name, np.full(len(state.seen), np.nan))[clips] = found
+        for part, found in groups.items():
+            state.groups.setdefault(part, np.full(len(state.seen), np.nan))[clips] = found
+
+    def _recorded_for(self, coefficients: Any) -> RecordedMovement | None:
+        """What coefficients are scored against; None if there are none."""
+        if coefficients is not None and self._recorded is None:
+            raise ValueError(
+                "coefficients can be scored only against recorded ones; pass target_coefficients to ReactionMetrics, "
+                "or leave coefficients out."
+            )
+        given = coefficients is not None
+        if self._state.seen.any() and given != self._state.with_coefficients:
+            raise ValueError(
+                f"coefficients must come with every batch or with none; this one is {'the first' if given else 'not'} "
+                "with them, unlike those before."
+            )
+        return self._recorded if given else None
 
     def _check_batch(self, predictions: np.ndarray, clips: np.ndarray, num_reactions: int) -> None:
         state = self._state
@@ -199,8 +268,8 @@ class ReactionMetrics:
 
     def _score(
         self, predictions: np.ndarray, clips: np.ndarray, repeats: int, device: torch.device | None
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Values `(batch,)` and parts by channel group `(batch, 3)` of a batch, by metric."""
+    ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+        """Values `(batch,)` of a batch by metric, and its parts by metric and channel group."""
         values, groups = {}, {}
         for name, matrix in self.matrices.items():
             appropriate = matrix[clips]
@@ -210,18 +279,38 @@ class ReactionMetrics:
             }
             for metric, found in nearest.items():
                 values[metric + name] = repeats * found.score.sum(axis=1)
-                parts = [found.groups[group].sum(axis=1) for group in CHANNEL_GROUPS]
-                groups[metric + name] = repeats * np.stack(parts, axis=-1)
+                for group in CHANNEL_GROUPS:
+                    groups[metric + name, group] = repeats * found.groups[group].sum(axis=1)
         values["FRDiv"] = frdiv_per_clip(predictions)
-        groups["FRDiv"] = _in_groups(diversity_per_channel(predictions))
+        groups |= _in_groups("FRDiv", diversity_per_channel(predictions))
         variance = variance_per_channel(predictions)
-        values["FRVar"], groups["FRVar"] = variance.mean(axis=-1), _in_groups(variance)
+        values["FRVar"] = variance.mean(axis=-1)
+        groups |= _in_groups("FRVar", variance)
         offsets = best_offsets(predictions, self.speaker[clips])
         values["FRSyn"] = lag_per_clip(offsets, "published")
         values["FRSyn all"] = lag_per_clip(offsets, "all")
         values["FRSyn corrected"] = lag_per_clip(offsets, "corrected")
         values[_UNDEFINED] = offsets.undefined[:, 0].astype(np.float64)
+        values["switches at borders"], values["switches inside"] = self._switches(predictions)
         return values, groups
+
+    def _switches(self, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many action units switch at borders and inside windows, each `(batch,)`."""
+        frames = predictions.shape[2]
+        if not 1 < self.hop < frames:
+            return np.full(len(predictions), np.nan), np.full(len(predictions), np.nan)
+        found = switches_per_clip(predictions, range(self.hop, frames, self.hop))
+        return found["borders"], found["inside"]
+
+    def _update_movement(
+        self, recorded: RecordedMovement, coefficients: Any, predictions: np.ndarray, clips: np.ndarray, repeats: int
+    ) -> None:
+        """Score the coefficients of a batch."""
+        coefficients, device = checked_coefficients(coefficients, predictions)
+        appropriate = {name: matrix[clips] for name, matrix in self.matrices.items()}
+        self._keep(*recorded.score(coefficients, appropriate, repeats, device), clips)
+        self._state.movement.add(motion_features(without_mean(coefficients)))
+        self._state.with_coefficients = True
 
     def _distinction(self) -> np.ndarray:
         """FRDvs, `(clips, channels)`: exact in the mean over clips; their spread is read off one frame a second."""
@@ -245,21 +334,40 @@ class ReactionMetrics:
                 f"Clip {both[0]} was scored by two processes. Share the clips out without padding: "
                 "split_between_processes, or a loader prepared with even_batches=False."
             )
-        for mine, theirs in ((state.values, other.values), (state.groups, other.groups)):
-            for name in mine:
-                mine[name][other.seen] = theirs[name][other.seen]
+        if state.with_coefficients != other.with_coefficients:
+            raise ValueError(
+                "coefficients must come with every batch or with none; one process had them, another not."
+            )
+        for name, values in other.values.items():
+            state.values[name][other.seen] = values[other.seen]
+        for part, values in other.groups.items():
+            state.groups[part][other.seen] = values[other.seen]
         if state.thinned is not None and other.thinned is not None:
             state.thinned[other.seen] = other.thinned[other.seen]
         state.among_clips.merge(other.among_clips)
         state.motion.merge(other.motion)
+        state.movement.merge(other.movement)
         state.seen |= other.seen
 
 
+def is_published(metric: str) -> bool:
+    """Whether a figure belongs into the published tables; the others tell whether reactions look alive."""
+    return metric.startswith("FR") and not metric.startswith((MOTION, f"FRCorr{OF_COEFFICIENTS}"))
+
+
 def _place(metric: str) -> int:
-    """Metrics in the order of the published tables; several of one kind stay in the order in which they came."""
-    return ("FRCorr", "FRdist", "FRDiv", "FRDvs", "FRVar", "FRSyn").index(metric.split()[0])
+    """Metrics in the order of the published tables, then all others; of one kind in the order in which they came."""
+    kinds = ("FRCorr", "FRdist", "FRDiv", "FRDvs", "FRVar", "FRSyn")
+    if not is_published(metric):
+        return len(kinds) + (not metric.startswith("switches"))
+    return kinds.index(metric.split()[0])
 
 
-def _in_groups(per_channel: np.ndarray) -> np.ndarray:
-    """The mean over each channel group: `(clips, channels)` to `(clips, 3)`."""
-    return np.stack([per_channel[:, part].mean(axis=-1) for part in CHANNEL_GROUPS.values()], axis=-1)
+def _repeats_one(values: Any) -> bool:
+    """Whether an array is a view that repeats one reaction."""
+    return isinstance(values, np.ndarray) and values.ndim == 4 and values.strides[1] == 0
+
+
+def _in_groups(metric: str, per_channel: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """A metric's mean over each channel group, `(clips,)`, from `(clips, channels)`."""
+    return {(metric, group): per_channel[:, part].mean(axis=-1) for group, part in CHANNEL_GROUPS.items()}

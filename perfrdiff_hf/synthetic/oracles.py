@@ -1,12 +1,12 @@
 """Oracles: the world's own reactions, drawn from its truth. They say what knowing something is worth.
 
-They are no ceiling: FRCorr and FRdist reward whoever averages, and the mean of many draws scores higher than any draw.
-`mean_oracle_reactions` is that bound.
+They are no ceiling: FRCorr and FRdist reward whoever averages, and the mean of many draws (`mean_oracle_reactions`)
+can score higher than any draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -53,6 +53,7 @@ def oracle_reactions(
     online: bool = True,
     hop: int = WINDOW_SIZE,
     num_reactions: int = 10,
+    rows: Sequence[int] | None = None,
     seed: int = 0,
 ) -> OracleReactions:
     """Reactions that the world itself would give to the speakers of a split.
@@ -71,12 +72,13 @@ def oracle_reactions(
             end is drawn from the world's statistics. Otherwise the whole speaker clip is known.
         hop: frames of a window, from 1 to 50.
         num_reactions: reactions per row.
+        rows: of these numbers alone, in this order; by default all. A row's draws do not depend on the others.
         seed: of the draws.
 
     Raises:
-        ValueError: if `split` or `knowledge` is unknown, or `hop` is out of range.
+        ValueError: if `split` or `knowledge` is unknown, `hop` is out of range, or there is no such row.
     """
-    drawn = _draws(world, split, knowledge, personal, online, hop, num_reactions, seed)
+    drawn = _draws(world, split, knowledge, personal, online, hop, num_reactions, rows, seed)
     emotion, coefficients = zip(*drawn)
     return OracleReactions(np.stack(emotion), np.stack(coefficients))
 
@@ -89,16 +91,22 @@ def mean_oracle_reactions(
     personal: bool = False,
     hop: int = WINDOW_SIZE,
     num_reactions: int = 10,
+    rows: Sequence[int] | None = None,
     seed: int = 0,
 ) -> OracleReactions:
     """The mean of 40 online draws of an oracle, given `num_reactions` times: what averaging alone would score.
 
-    Arguments as `oracle_reactions`.
+    Arguments as `oracle_reactions`. The reactions to a clip are read-only views of the one mean.
     """
-    drawn = _draws(world, split, knowledge, personal, True, hop, MEAN_DRAWS, seed)
+    drawn = _draws(world, split, knowledge, personal, True, hop, MEAN_DRAWS, rows, seed)
     means = [tuple(values.mean(axis=0, keepdims=True) for values in draws) for draws in drawn]
     emotion, coefficients = (np.stack(values) for values in zip(*means))
-    return OracleReactions(np.repeat(emotion, num_reactions, axis=1), np.repeat(coefficients, num_reactions, axis=1))
+    return OracleReactions(_repeated(emotion, num_reactions), _repeated(coefficients, num_reactions))
+
+
+def _repeated(means: np.ndarray, num_reactions: int) -> np.ndarray:
+    """`(rows, 1, frames, channels)` as so many reactions, without a copy."""
+    return np.broadcast_to(means, (len(means), num_reactions, *means.shape[2:]))
 
 
 def _draws(
@@ -109,6 +117,7 @@ def _draws(
     online: bool,
     hop: int,
     count: int,
+    rows: Sequence[int] | None,
     seed: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Emotion `(count, 750, 25)` and coefficients `(count, 750, 58)` for each row."""
@@ -116,7 +125,12 @@ def _draws(
         raise ValueError(f"knowledge must be personal, generic or swapped; given: {knowledge!r}.")
     if not 1 <= hop <= WINDOW_SIZE:
         raise ValueError(f"hop must lie between 1 and {WINDOW_SIZE} frames; given: {hop}.")
-    for number, row in enumerate(r for r in world.of_split(split) if not (personal and r.clip == 1)):
+    everything = [row for row in world.of_split(split) if not (personal and row.clip == 1)]
+    numbers = range(len(everything)) if rows is None else [int(number) for number in rows]
+    if outside := [number for number in numbers if not 0 <= number < len(everything)]:
+        raise ValueError(f"rows must lie between 0 and {len(everything) - 1}; given: {outside[0]}.")
+    for number in numbers:
+        row = everything[number]
         rng = np.random.default_rng((seed, number))
         moving, answering = _styles(world, split, row, knowledge, count, rng)
         yield sample_reactions(world.partner(row), moving, answering, rng, hop if online else None)

@@ -23,7 +23,7 @@ def test_all_rows(rows, clips):
     found, known = rows
     assert tuple(found) == REFERENCE_NAMES
     everything = np.arange(6)
-    predictions = {name: row(everything) for name, row in found.items()}
+    predictions = {name: row(everything).emotion for name, row in found.items()}
     assert {p.shape for p in predictions.values()} == {(6, 3, 70, 25)}
     assert frdist(predictions["recorded reactions"], clips.targets, clips.appropriate) == 0.0
     assert frsyn(predictions["mime"], clips.speaker, "all") == 0.0
@@ -39,7 +39,7 @@ def test_all_rows(rows, clips):
 
 def test_rows_do_not_depend_on_the_batch(rows):
     for row in rows[0].values():
-        np.testing.assert_array_equal(row(np.array([3, 1])), row(np.arange(6))[[3, 1]])
+        np.testing.assert_array_equal(row(np.array([3, 1])).emotion, row(np.arange(6)).emotion[[3, 1]])
 
 
 def test_rows_without_training_data(clips):
@@ -48,5 +48,14 @@ def test_rows_without_training_data(clips):
 
 def test_few_training_clips_are_repeated(clips):
     rows = reference_rows(clips.targets, clips.speaker, 5, clips.targets[:2], clips.speaker[:2])
-    found = rows["retrieval"](np.array([0]))[0]
+    found = rows["retrieval"](np.array([0])).emotion[0]
     np.testing.assert_array_equal(found, clips.targets[[0, 1, 0, 1, 0]])
+
+
+def test_recorded_reactions_have_their_coefficients(clips):
+    coefficients = np.random.default_rng(0).random((6, 70, 58), dtype=np.float32)
+    rows = reference_rows(clips.targets, clips.speaker, 3, target_coefficients=coefficients)
+    found = rows["recorded reactions"](np.array([4, 2])).coefficients
+    assert found.shape == (2, 3, 70, 58)
+    np.testing.assert_array_equal(found[:, 1], coefficients[[4, 2]])
+    assert all(rows[name](np.array([0])).coefficients is None for name in ("chance", "mime"))

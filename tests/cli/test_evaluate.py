@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from perfrdiff_hf import PerFRDiffPipeline
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.cli import main
 from perfrdiff_hf.evaluation import load_task
@@ -87,8 +88,33 @@ def test_every_kind_of_file_gives_the_same_table(world, write_predictions, tmp_p
     personal = json.loads((out / "pmafrg.json").read_text())
     assert personal["clips"] == 2
     assert "FRCorr PMAFRG" in personal["systems"]["chance"]["metrics"]
-    assert {"mime", "mean sequence", "mean frame", "retrieval"} <= set(personal["systems"])
+    assert {"mime", "mean sequence", "mean frame", "retrieval", *ORACLE_NAMES} <= set(personal["systems"])
+    # The files have no coefficients; the recorded reactions and the world's own have.
+    for name, known in (
+        ("npz files", False),
+        ("chance", False),
+        ("recorded reactions", True),
+        (ORACLE_NAMES[1], True),
+    ):
+        assert (personal["systems"][name]["metrics"]["head speed"]["value"] is not None) == known
     assert "| npy files |" in capsys.readouterr().out
+
+
+def test_data_without_coefficients_are_scored_by_emotion_alone(world, write_predictions, tmp_path, caplog):
+    folder, _ = write_predictions("npy")
+    task = load_task(world, "test", "pmafrg")
+    assert task.coefficients.shape == (2, 750, 58)
+    rows = [np.load(next(world.glob(f"test/3D_FV_files/{path}.npy"))) for path in task.paths]
+    np.testing.assert_allclose(task.coefficients, np.stack(rows)[:, :750, 0], rtol=1e-6)
+    copy = tmp_path / "copy"
+    shutil.copytree(world, copy, ignore=shutil.ignore_patterns("3D_FV_files", "world.json"))
+    assert load_task(copy, "test", "pmafrg").coefficients is None
+    assert "Coefficients are not scored" in caplog.text
+    arguments = ["--data_dir", str(copy), "--predictions", f"mine={folder}", "--task", "pmafrg"]
+    assert main(["evaluate", *arguments, "--output", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "pmafrg.json").read_text())["systems"]
+    assert "switches inside" in found["mine"]["metrics"] and "head speed" not in found["recorded reactions"]["metrics"]
+    assert not set(ORACLE_NAMES) & set(found)
 
 
 def test_features_of_rendered_frames(world, write_predictions, tmp_path):
@@ -143,10 +169,11 @@ def test_a_model_is_run_and_interrupted_runs_go_on(words, tmp_path):
     assert [file.stem for file in files] == ["2"] * 4
     first = {file: np.load(file)["reactions"] for file in files}
     generic, personalised = (first[file] for file in (files[0], files[2]))
-    assert generic.shape == (2, 750, 25)
+    assert generic.shape == (2, 750, 25) and np.load(files[0])["coefficients"].shape == (2, 750, 58)
     assert not np.array_equal(generic, personalised)
     report = json.loads((out / "pmafrg.json").read_text())
     assert set(report["systems"]) == {"generic", "personalised"}
+    assert report["systems"]["generic"]["metrics"]["FRCorr coefficients PMAFRG"]["value"] is not None
     assert "generic - personalised" in report["paired"]
     # Without two files, only these two are generated again, to the same values.
     kept = {file: file.stat().st_mtime_ns for file in files[1:-1]}

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from perfrdiff_hf.baselines import reference_rows
+from perfrdiff_hf.baselines import Predictions, reference_rows
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.evaluation import ReactionReport, compare
 from perfrdiff_hf.metrics import bootstrap_interval, frcorr_per_clip
 
@@ -84,20 +85,61 @@ def test_markdown(report):
     figure = report.figures["random walk"]["FRCorr MAFRG"].over_listeners
     assert f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]" in rows["random walk"]
     text = "\n".join(lines)
-    assert "| 0.0 % |" in rows["random walk"]
+    assert rows["random walk"].endswith("| 0.0 % |")
+    alive = text.split("### Does it look alive?")[1].splitlines()
+    assert alive[2] == "| system | switches at borders | switches inside | FRRea-motion ↓ |"
+    assert [line.split("|")[1].strip() for line in alive[4:9]] == list(rows)
+    assert "radians" not in text  # nothing was scored that has them
     assert "### near & dear" in text
     assert "### mime" not in text
     assert "3 listeners" in text
 
 
 def test_latex(report):
-    lines = report.to_latex().splitlines()
-    assert lines[0] == r"\begin{tabular}{l" + "r" * len(report.metrics) + "}"
-    assert lines[-1] == r"\end{tabular}"
-    rows = [line for line in lines if line.endswith(r"\\")]
-    assert len(rows) == 6
-    assert all(row.replace(r"\&", "").count("&") == len(report.metrics) for row in rows)
-    assert rows[-1].startswith(r"near \& dear & ")
+    published, alive = (table.splitlines() for table in report.to_latex().split("\n\n"))
+    for lines, columns in ((published, len(report.metrics) - 2 + 1), (alive, 2 + 1)):
+        assert lines[0] == r"\begin{tabular}{l" + "r" * columns + "}"
+        assert lines[-1] == r"\end{tabular}"
+        rows = [line for line in lines if line.endswith(r"\\")]
+        assert len(rows) == 6
+        assert all(row.replace(r"\&", "").count("&") == columns for row in rows)
+        assert rows[-1].startswith(r"near \& dear & ")
+    assert "switches at borders & switches inside & FRRea-motion $" in alive[2]
+
+
+def test_some_systems_have_coefficients(clips):
+    """Those that have none get dashes, in whichever order; oracles are no systems."""
+    rng = np.random.default_rng(0)
+    recorded, drawn = rng.random((6, 70, 58), dtype=np.float32), rng.random((6, 3, 70, 58), dtype=np.float32)
+    everything = Predictions(clips.predictions, drawn)
+    systems = {
+        "flat": clips.predictions,
+        **reference_rows(clips.targets, clips.speaker, 3, target_coefficients=recorded),
+        "whole": everything,
+        "by clip": lambda numbers: Predictions(*(values[numbers] for values in everything)),
+        ORACLE_NAMES[0]: everything,
+    }
+    arrays = clips.targets, clips.speaker, {"own": np.eye(6, dtype=bool)}
+    report = compare(systems, *arrays, batch_size=4, target_coefficients=recorded, hop=25)
+    assert report.systems == ["flat", "whole", "by clip"]
+    assert list(report.pairs()["whole - flat"]) == ["FRCorr own", "FRdist own"]
+    assert report.metrics[-5:] == ["FRCorr coefficients own", "head speed", "head range", "nods", "nod share"]
+    text = report.to_markdown()
+    alive = text.split("### Does it look alive?")[1]
+    lines = {line.split("|")[1].strip(): line for line in alive.splitlines()[2:10] if line.startswith("|")}
+    assert lines["chance"].count("–") == lines["flat"].count("–") == 6 and "–" not in lines["whole"]
+    assert lines["whole"][9:] == lines["by clip"][11:]
+    assert lines["recorded reactions"].endswith("| 0.0000 | 0.0000 |")
+    assert "radians per second" in alive and "every 25 frames" in alive and "no upper bound" in text
+    whole = text.split("### whole")[1]
+    assert "| blendshapes | rotation | translation |" in whole and "| nods | " in whole
+    assert "| nods | " not in text.split("### flat")[1].split("###")[0]
+    found = report.to_dict()["systems"]
+    assert found["flat"]["metrics"]["nods"]["value"] is None and found["whole"]["hop"] == 25
+    assert found["whole"]["metrics"]["FRCorr coefficients own"]["per_reaction"] is not None
+    assert "– & –" in report.to_latex()
+    # Without recorded ones there is nothing to compare coefficients with.
+    assert "nods" not in compare({"whole": everything}, *arrays).metrics
 
 
 def test_save(report, tmp_path):

@@ -336,6 +336,11 @@ def test_world_leaves_room_to_be_personal(planned: World) -> None:
         oracle_reactions(planned, "test", knowledge="all")
     with pytest.raises(ValueError, match="hop must lie between 1 and 50 frames; given: 51"):
         oracle_reactions(planned, "test", hop=51)
+    with pytest.raises(ValueError, match=rf"rows must lie between 0 and {len(rows) - 1}; given: {len(rows)}"):
+        oracle_reactions(planned, "test", personal=True, rows=[0, len(rows)])
+    everything, some = (oracle_reactions(planned, "test", num_reactions=1, rows=chosen) for chosen in (None, [3, 1]))
+    np.testing.assert_array_equal(some.emotion, everything.emotion[[3, 1]])
+    np.testing.assert_array_equal(some.coefficients, everything.coefficients[[3, 1]])
 
 
 def test_resting_faces_tell_nothing_of_style() -> None:

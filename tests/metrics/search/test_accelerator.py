@@ -87,7 +87,7 @@ def test_losers_are_dropped(monkeypatch):
     assert sum(warped[3:]) < 10
 
 
-@pytest.mark.parametrize("channels", [25, 7])
+@pytest.mark.parametrize("channels", [25, 58, 7])
 def test_same_concordance(channels):
     rng = np.random.default_rng(channels)
     targets, predictions = walks(rng, 8, 90, channels), walks(rng, 5, 3, 90, channels)
