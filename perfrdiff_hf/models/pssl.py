@@ -18,6 +18,10 @@ from .positions import sinusoidal_positions
 from .standardisation import Standardiser
 
 
+# Change from one frame to the next is about half as large as the place itself.
+CHANGE_SCALE = 2.0
+
+
 @strict
 class PSSLConfig(PreTrainedConfig):
     """Configuration of `PSSLModel`; the defaults are the official sizes.
@@ -32,10 +36,10 @@ class PSSLConfig(PreTrainedConfig):
         dropout: dropout probability while training.
         max_frames: longest piece of a history that is read at once. A longer one is read in pieces of equal length
             whose styles are averaged.
-        centred: whether each piece is read without its own mean, so that only movement counts: neither a resting face
-            nor where the camera stood (equation 6 asks for a style free of identity). The official model reads both.
-        standardised: whether each coefficient is divided by its spread in the training data, as a style in movement
-            lies in small and large coefficients alike. The official model reads them as they are.
+        movement: whether it reads movement alone: each piece without its own mean, so that neither a resting face nor
+            the camera's place counts (equation 6 asks for a style free of identity), in standard scores, beside its
+            change from frame to frame and the size of both, as people differ in how much and how fast each part of
+            their face moves. The official model reads the coefficients as they are.
     """
 
     model_type = "perfrdiff_pssl"
@@ -48,8 +52,7 @@ class PSSLConfig(PreTrainedConfig):
     style_size: int = 512
     dropout: float = 0.1
     max_frames: int = CLIP_FRAMES
-    centred: bool = False
-    standardised: bool = False
+    movement: bool = False
 
 
 @dataclass
@@ -75,8 +78,8 @@ class PSSLModel(PreTrainedModel):
 
     def __init__(self, config: PSSLConfig):
         super().__init__(config)
-        self.standardiser = Standardiser(config.coefficient_channels) if config.standardised else None
-        self.embedding = nn.Linear(config.coefficient_channels, config.hidden_size)
+        self.standardiser = Standardiser(config.coefficient_channels) if config.movement else None
+        self.embedding = nn.Linear(config.coefficient_channels * (4 if config.movement else 1), config.hidden_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         layer = nn.TransformerEncoderLayer(
             config.hidden_size,
@@ -133,14 +136,19 @@ class PSSLModel(PreTrainedModel):
         return output if return_dict is not False else output.to_tuple()
 
     def _class_features(self, coefficients: Tensor) -> Tensor:
-        if self.config.centred:
-            coefficients = coefficients - coefficients.mean(dim=1, keepdim=True)
         if self.standardiser is not None:
-            coefficients = self.standardiser(coefficients)
+            coefficients = _movement(self.standardiser(coefficients))
         tokens = self.embedding(coefficients)
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
         return self.encoder(tokens)[:, 0]
+
+
+def _movement(scores: Tensor) -> Tensor:
+    """What a face does, `(batch, frames, 4 channels)`: where it is, how it changes, and the size of both."""
+    place = scores - scores.mean(dim=1, keepdim=True)
+    change = CHANGE_SCALE * torch.diff(scores, dim=1, prepend=scores[:, :1])
+    return torch.cat([place, change, place.abs(), change.abs()], dim=-1)
 
 
 # From here on `AutoModel.from_pretrained` knows the model.

@@ -33,11 +33,11 @@ def test_statistics_of_another_number_of_channels_are_refused():
         Standardiser(2).fit(torch.zeros(2), torch.zeros(2))
 
 
-def test_a_centred_encoder_reads_no_pose_and_a_standardised_one_no_scale():
+def test_an_encoder_of_movement_reads_neither_pose_nor_scale():
     torch.manual_seed(0)
     encoder = PSSLModel(
         PSSLConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, style_size=8,
-                   centred=True, standardised=True)
+                   movement=True)
     ).eval()  # fmt: skip
     clip = torch.randn(2, 40, 58)
     with torch.no_grad():

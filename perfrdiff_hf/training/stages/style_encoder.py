@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Example, Examples, Objective, Parts, Stage, Validation
-from ...data.channels import ChannelStatistics, channel_statistics, movement_statistics
+from ...data.channels import movement_statistics
 from ...data.corpus import Corpus
 from ...data.style_clips import StyleClips
 from ...feature_extraction import PerFRDiffFeatureExtractor
@@ -36,15 +36,10 @@ class StyleEncoderStage(Stage):
         return PSSLModel(PSSLConfig(**recipe.arguments(self.name)))
 
     def look_at_data(self, model: PSSLModel, corpus: Corpus) -> None:
-        """The spread of each coefficient, for a model that divides by it."""
-        if model.standardiser is None:
-            return
-        arrays = corpus.split("train").arrays
-        statistics = movement_statistics(arrays)
-        if not model.config.centred:
-            mean, spread = channel_statistics(arrays, "coefficients")
-            statistics = ChannelStatistics(mean - corpus.mean_face(), spread)
-        model.standardiser.fit(*map(torch.from_numpy, statistics))
+        """The spread of each coefficient, for a model that reads movement."""
+        if model.standardiser is not None:
+            statistics = movement_statistics(corpus.split("train").arrays)
+            model.standardiser.fit(*map(torch.from_numpy, statistics))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Contrastive batches; see `StyleClips`."""
