@@ -22,6 +22,7 @@ from ..models.low_rank import LowRankError, check_low_rank, low_rank_pwsg
 from ..models.pssl import PSSLModel
 from ..models.pwsg import PWSGModel
 from ..pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
+from ..pipelines.sampling import OFFICIAL_SAMPLING
 from .hypernetwork import OFFICIAL_EDITED_MODULES, PWSGPlan, plan_pwsg
 from .models import convert_emotion_vae, convert_gafrg, convert_pssl
 from .state import ConvertedState, load_checkpoint
@@ -194,7 +195,8 @@ def _convert_small_parts(
         if isinstance(model, nn.Module):
             report.parameters[name] = sum(parameter.numel() for parameter in model.parameters())
     scheduler = DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG)
-    return PerFRDiffPipeline(denoiser, emotion_vae, scheduler, PerFRDiffFeatureExtractor(), style_encoder)
+    extractor = PerFRDiffFeatureExtractor()
+    return PerFRDiffPipeline(denoiser, emotion_vae, scheduler, extractor, style_encoder, sampling=OFFICIAL_SAMPLING)
 
 
 def _compare_generators(root: Path, chosen: Path, report: ConversionReport) -> None:

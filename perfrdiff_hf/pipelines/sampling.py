@@ -34,6 +34,8 @@ OFFICIAL_SCHEDULER_CONFIG = {
     "set_alpha_to_one": False,
 }
 
+OFFICIAL_SAMPLING = {"num_inference_steps": 50, "guidance_scale": 7.5}
+
 # The schedulers of diffusers that can follow a model that predicts samples, tried one by one. Others know no such
 # model, have other noise, or end elsewhere than at the prediction.
 WORKING_SCHEDULERS = (

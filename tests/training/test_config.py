@@ -37,7 +37,14 @@ def test_paper_configuration_is_the_papers() -> None:
     assert (shifts.optimizer, shifts.learning_rate, shifts.momentum) == ("sgd", 1e-3, 0.9)
     assert (vae.learning_rate, vae.weight_decay) == (1e-3, 5e-4)
     assert config.data.num_reactions == 10
-    assert config.arguments("denoiser") == {}  # the models' defaults are the official sizes
+    # The models' defaults are the official sizes; equations 9 and 3 are what the official program leaves out.
+    official = load_config("official")
+    assert official.arguments("denoiser") == {}
+    assert "past_emotion" in config.arguments("denoiser")["conditions"]
+    assert config.arguments("denoiser")["context_windows"] == 2
+    assert (config.stages, config.data) == (official.stages, official.data)
+    for one in (config, official):
+        assert one.arguments("sampling") == {"num_inference_steps": 50, "guidance_scale": 7.5}
 
 
 def test_the_papers_configuration_for_eight_processes_differs_in_batches_only() -> None:
