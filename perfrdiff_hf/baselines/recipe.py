@@ -26,6 +26,8 @@ class DataConfig:
         drop_all_conditions: probability that an example loses all conditions at once, in addition to the
             independent losses that the denoiser's `condition_dropout` asks for. Guidance needs the unconditional
             prediction; independent losses train it in 0.8 % of the examples only.
+        movement_weight: weight of the channels of movement in the loss, where a reaction has them; emotion has 1. Most
+            movement is idle and answers nothing.
         whole_windows: share of the denoiser's training windows all of whose frames are new, where its `min_hop` asks
             for windows that begin with shown frames; the others have a random hop.
         personal_whole_windows: the same while weight shifts are learned. Frames of the recorded reaction tell who is
@@ -44,6 +46,7 @@ class DataConfig:
     style_listeners: int = 4
     style_clips: int = 16
     drop_all_conditions: float = 0.0
+    movement_weight: float = 1.0
     whole_windows: float = 0.3
     personal_whole_windows: float = 1.0
 
@@ -52,6 +55,8 @@ class DataConfig:
         check_at_least(self, 2, "style_listeners", "style_clips")
         if not 0 <= self.drop_all_conditions < 1:
             raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")
+        if self.movement_weight < 0:
+            raise ValueError(f"movement_weight must be at least 0; given: {self.movement_weight}.")
         for name in ("whole_windows", "personal_whole_windows"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]; given: {getattr(self, name)}.")

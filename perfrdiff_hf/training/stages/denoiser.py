@@ -32,6 +32,7 @@ class DenoiserStage(DenoisingStage):
         "data.window_size",
         "data.num_reactions",
         "data.drop_all_conditions",
+        "data.movement_weight",
         "data.whole_windows",
         "models.scheduler",
     )
@@ -85,7 +86,8 @@ class DenoiserStage(DenoisingStage):
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> GAFRGObjective:
         """See `Stage`."""
-        return GAFRGObjective(model, feature_extractor, parts, new_scheduler(recipe))
+        scheduler, weight = new_scheduler(recipe), recipe.data.movement_weight
+        return GAFRGObjective(model, feature_extractor, parts, scheduler, weight)
 
 
 class GAFRGObjective(DenoisingObjective):

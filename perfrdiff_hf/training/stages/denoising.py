@@ -103,13 +103,20 @@ class DenoisingObjective(Objective):
         feature_extractor: removes the mean face from coefficients.
         frozen: see the stages.
         scheduler: of the diffusion, from diffusers.
+        movement_weight: of the channels of movement in the loss; emotion has 1.
     """
 
     def __init__(
-        self, trained: nn.Module, feature_extractor: PerFRDiffFeatureExtractor, frozen: Parts, scheduler: Any
+        self,
+        trained: nn.Module,
+        feature_extractor: PerFRDiffFeatureExtractor,
+        frozen: Parts,
+        scheduler: Any,
+        movement_weight: float = 1.0,
     ):
         super().__init__(trained, feature_extractor, frozen)
         self.scheduler = scheduler
+        self.movement_weight = movement_weight
 
     @property
     def denoiser(self) -> GAFRGTransformer1DModel:
@@ -129,7 +136,7 @@ class DenoisingObjective(Objective):
             shifts: of `b` listeners; None trains the generic generator.
 
         Returns:
-            The mean over new frames and channels, in the scores that the diffusion sees.
+            The mean over new frames and weighted channels, in the scores that the diffusion sees.
         """
         reactions, timestep = denoiser.to_scores(batch["reactions"]), batch["timestep"]
         noisy = self.scheduler.add_noise(reactions, batch["noise"], timestep)
@@ -152,11 +159,13 @@ class DenoisingObjective(Objective):
             timestep = timestep.repeat_interleave(repeats)
         tokens = denoiser.encode_condition(conditions, dropped)
         predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts, **marks).sample
-        if not marks:
-            return functional.mse_loss(predicted, reactions.flatten(0, 1))
-        errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none").mean(dim=-1)
-        is_new = ~marks["shown"]
-        return (errors * is_new).sum() / is_new.sum()
+        errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none")
+        weights = errors.new_ones(errors.shape[-1])
+        weights[EMOTION_CHANNELS:] = self.movement_weight
+        if marks:
+            errors = errors * ~marks["shown"][..., None]
+        share_of_new = 1.0 if not marks else (~marks["shown"]).float().mean()
+        return (errors * weights).mean() / (weights.mean() * share_of_new)
 
 
 def _shown_frames(hops: Tensor, shape: torch.Size) -> Tensor:

@@ -33,6 +33,7 @@ class WeightShiftGeneratorStage(DenoisingStage):
         "data.window_size",
         "data.history_frames",
         "data.drop_all_conditions",
+        "data.movement_weight",
         "data.personal_whole_windows",
         "models.denoiser",
         "models.scheduler",
@@ -69,7 +70,8 @@ class WeightShiftGeneratorStage(DenoisingStage):
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> PWSGObjective:
         """See `Stage`."""
-        return PWSGObjective(model, feature_extractor, parts, new_scheduler(recipe))
+        scheduler, weight = new_scheduler(recipe), recipe.data.movement_weight
+        return PWSGObjective(model, feature_extractor, parts, scheduler, weight)
 
 
 class PWSGObjective(DenoisingObjective):
