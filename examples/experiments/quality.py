@@ -40,7 +40,7 @@ HOPS = (50, 10)
 CONTROLS = ("another_history", "no_movement", "another_face")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure a model and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of a saved pipeline")
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--only_own", action="store_true", help="leave out controls and hops, to look while tuning")
     parser.add_argument("--sampling", type=json.loads, default={}, help="json, instead of what was saved")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     pipeline = PerFRDiffPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
     arrays = Corpus(options.world, options.cache_dir).split(options.split).arrays

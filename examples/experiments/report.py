@@ -1,0 +1,211 @@
+"""Print what experiments found beside what they were to show, from the committed results.
+
+    python examples/experiments/report.py --check quality
+
+Exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over listeners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from perfrdiff_hf.baselines.reference import RECORDED
+from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
+from perfrdiff_hf.evaluation.tables import Table, number
+from perfrdiff_hf.metrics.statistics import paired_test
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+OF_ANYBODY, OF_THE_LISTENER = "the world's own, of anybody", "the world's own, of the listener"
+PERSONAL, EVERYBODY = "FRCorr PMAFRG", "FRCorr MAFRG"
+MOTION = "FRRea-motion"
+NUM_SAMPLES = 2000
+
+
+class Figures:
+    """What was measured in one world, over all training seeds.
+
+    Args:
+        runs: the contents of the result files.
+    """
+
+    def __init__(self, runs: list[dict]):
+        self.runs = runs
+        systems = runs[0]["systems"]
+        self._values = {
+            (system, measure): np.mean([run["systems"][system]["listeners"][measure] for run in runs], axis=0)
+            for system, found in systems.items()
+            for measure, values in found["listeners"].items()
+            if None not in values
+        }
+        self.num_listeners = len(next(iter(self._values.values())))
+
+    def of(self, system: str, measure: str) -> np.ndarray:
+        """One value a listener."""
+        return self._values[system, measure]
+
+    def overall(self, system: str, measure: str) -> float:
+        """A figure of the system as a whole."""
+        return float(np.mean([run["systems"][system]["overall"][measure] for run in self.runs]))
+
+    def persons_found(self) -> float:
+        """The share of clips whose nearest other clip, by style, is of the same person."""
+        return float(np.mean([run["persons_found"] for run in self.runs]))
+
+
+# From figures and the listeners that are looked at to a value.
+Measure = Callable[[Figures, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is measured, and between which bounds it is to lie.
+
+    Args:
+        title: in the table.
+        measure: from figures and listeners to the value.
+        low: at least this.
+        high: at most this.
+        scale: what the table multiplies values with: 100 for percent.
+    """
+
+    title: str
+    measure: Measure
+    low: float = -np.inf
+    high: float = np.inf
+    scale: float = 1.0
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        low, high = (number(self.scale * bound) for bound in (self.low, self.high))
+        if np.isinf(self.high):
+            return f"> {low}"
+        return f"< {high}" if np.isinf(self.low) else f"{low} to {high}"
+
+
+def share(system: str, measure: str = PERSONAL) -> Measure:
+    """How far a system is on the way from the oracle of anybody to that of the listener."""
+
+    def value(figures: Figures, who: np.ndarray) -> float:
+        anybody, listener, own = (
+            figures.of(name, measure)[who].mean() for name in (OF_ANYBODY, OF_THE_LISTENER, system)
+        )
+        return float((own - anybody) / (listener - anybody))
+
+    return value
+
+
+def ratio(measure: str, system: str, other: str, over: str | None = None) -> Measure:
+    """A system's measure over that of another, or over another measure."""
+
+    def value(figures: Figures, who: np.ndarray) -> float:
+        return float(figures.of(system, measure)[who].mean() / figures.of(other, over or measure)[who].mean())
+
+    return value
+
+
+def won(figures: Figures, who: np.ndarray) -> float:
+    """The share of listeners whose own history beats another's."""
+    return float(np.mean((figures.of(PERSONALISED, PERSONAL) > figures.of(ANOTHER_HISTORY, PERSONAL))[who]))
+
+
+def gain_of_a_short_hop(figures: Figures, who: np.ndarray) -> float:
+    """How much FRCorr a hop of 10 frames gains over one of 50."""
+    short, whole = (figures.of(f"{PERSONALISED}, hop {hop}", PERSONAL)[who] for hop in (10, 50))
+    return float((short - whole).mean())
+
+
+def chance_of_the_gain(figures: Figures, who: np.ndarray) -> float:
+    """The p-value of that gain, paired over listeners; 1 where it is none."""
+    short, whole = (figures.of(f"{PERSONALISED}, hop {hop}", PERSONAL) for hop in (10, 50))
+    return paired_test(short, whole).p_value if short.mean() > whole.mean() else 1.0
+
+
+QUALITY = (
+    Goal("personal share of PMAFRG FRCorr", share(PERSONALISED), low=0.8),
+    Goal("the same, a history without movement", share(NO_MOVEMENT), high=0.1),
+    Goal(
+        "own movement on another's face, over the own history", ratio(PERSONAL, ANOTHER_FACE, PERSONALISED), 0.9, 1.1
+    ),
+    Goal("person found from one clip, %", lambda figures, who: figures.persons_found(), low=0.95, scale=100),
+    Goal("generic MAFRG FRCorr over the generic oracle's", ratio(EVERYBODY, GENERIC, OF_ANYBODY), low=0.95),
+    Goal("FRDiv over the personal oracle's", ratio("FRDiv", PERSONALISED, OF_THE_LISTENER), 0.8, 1.25),
+    Goal("FRVar over the recorded", ratio("FRVar", PERSONALISED, RECORDED), 0.8, 1.25),
+    Goal(
+        "switches at borders over inside",
+        ratio("switches at borders", PERSONALISED, PERSONALISED, "switches inside"),
+        high=1.5,
+    ),
+    Goal("motion distance, emotion", lambda figures, who: figures.overall(PERSONALISED, MOTION), high=8),
+    Goal("head speed over the recorded", ratio("head speed", PERSONALISED, RECORDED), 0.75, 1.33),
+    Goal("head range over the recorded", ratio("head range", PERSONALISED, RECORDED), 0.75, 1.33),
+    Goal("personal share of FRCorr of coefficients", share(PERSONALISED, "FRCorr coefficients PMAFRG"), low=0.5),
+    Goal("listeners whose own history beats another's, %", won, low=0.95, scale=100),
+    Goal("FRCorr gained by a hop of 10 over one of 50", gain_of_a_short_hop, low=0),
+    Goal("p of that gain", chance_of_the_gain, high=0.05),
+)
+CHECKS = {"quality": QUALITY}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a check's table; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", required=True, choices=tuple(CHECKS))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args(arguments)
+    worlds = read_worlds(options.results / options.check)
+    table, missed = checked(CHECKS[options.check], worlds)
+    print(table.markdown())
+    print(f"\n{missed} missed." if missed else "\nAll met.")
+    return 1 if missed else 0
+
+
+def read_worlds(folder: Path) -> dict[str, Figures]:
+    """The figures of each world that was measured on its test listeners.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    runs = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["world"]["split"] == "test":
+            runs[found["world"]["seed"]].append(found)
+    if not runs:
+        raise FileNotFoundError(f"There are no results of test listeners in {folder}.")
+    return {f"world {seed} ({len(found)} seeds)": Figures(found) for seed, found in sorted(runs.items())}
+
+
+def checked(goals: tuple[Goal, ...], worlds: dict[str, Figures]) -> tuple[Table, int]:
+    """The table of goals, and how many are missed in one world or another."""
+    rows, missed = [], 0
+    for goal in goals:
+        values = {name: goal.measure(figures, np.arange(figures.num_listeners)) for name, figures in worlds.items()}
+        met = all(goal.low <= value <= goal.high for value in values.values())
+        missed += not met
+        cells = [with_interval(goal, worlds[name], value) for name, value in values.items()]
+        rows.append([goal.title, *cells, goal.bounds, "met" if met else "missed"])
+    return Table(["measure", *worlds, "goal", ""], rows), missed
+
+
+def with_interval(goal: Goal, figures: Figures, value: float) -> str:
+    """A value with its interval over listeners, where it is one of listeners."""
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(figures.num_listeners, size=(NUM_SAMPLES, figures.num_listeners))
+    if goal.measure(figures, drawn[0]) == goal.measure(figures, drawn[1]) == value:
+        return number(goal.scale * value)
+    low, high = np.quantile([goal.measure(figures, who) for who in drawn], [0.025, 0.975])
+    return f"{number(goal.scale * value)} [{number(goal.scale * low)}, {number(goal.scale * high)}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

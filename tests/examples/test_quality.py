@@ -1,0 +1,116 @@
+"""The experiment on quality, and the report on its results."""
+
+from __future__ import annotations
+
+import copy
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "examples" / "experiments"
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    return runpy.run_path(str(EXPERIMENTS / "report.py"))
+
+
+def result(report: dict[str, Any]) -> dict[str, Any]:
+    """A run that meets every goal, on three listeners."""
+    recorded, own = report["RECORDED"], report["PERSONALISED"]
+    corr = {
+        report["OF_ANYBODY"]: 1.0, report["OF_THE_LISTENER"]: 3.0, own: 2.8, report["NO_MOVEMENT"]: 1.1,
+        report["ANOTHER_FACE"]: 2.7, report["ANOTHER_HISTORY"]: 0.5, report["GENERIC"]: 1.0, recorded: 9.0,
+        f"{own}, hop 10": 2.9, f"{own}, hop 50": 2.0,
+    }  # fmt: skip
+    spread = np.array([-0.1, 0.0, 0.1])
+    fixed = {"FRDiv": 1.0, "FRVar": 1.0, "switches at borders": 0.1, "switches inside": 0.1, "head speed": 0.3,
+             "head range": 0.1}  # fmt: skip
+    systems = {}
+    for name, value in corr.items():
+        listeners = {"FRCorr PMAFRG": value + spread, "FRCorr MAFRG": value + spread}
+        listeners["FRCorr coefficients PMAFRG"] = value + spread
+        listeners |= {measure: np.full(3, constant) for measure, constant in fixed.items()}
+        kept = {measure: values.tolist() for measure, values in listeners.items()}
+        systems[name] = {"listeners": kept, "overall": {"FRRea-motion": 2.0}}
+    return {"world": {"seed": 0, "split": "test"}, "persons_found": 0.99, "systems": systems}
+
+
+def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
+    # Three listeners cannot reach p < 0.05 by flipping signs; the p-value itself is tested with the metrics.
+    run = result(report)
+    (tmp_path / "quality").mkdir()
+    for seed in (0, 1):
+        run["world"]["seed"] = seed
+        (tmp_path / "quality" / f"{seed}.json").write_text(json.dumps(run))
+    code = report["main"](["--check", "quality", "--results", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    missed = [line for line in lines if line.endswith("| missed |")]
+    assert code == 1 and len(missed) == 1 and missed[0].startswith("| p of that gain")
+    assert "| personal share of PMAFRG FRCorr | 0.9000 [0.9000, 0.9000] | 0.9000" in "\n".join(lines)
+    assert "world 0 (1 seeds) | world 1 (1 seeds)" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("system", "measure", "value", "goal"),
+    [
+        ("PERSONALISED", "FRCorr PMAFRG", 1.5, "personal share of PMAFRG FRCorr"),
+        ("NO_MOVEMENT", "FRCorr PMAFRG", 2.0, "the same, a history without movement"),
+        ("ANOTHER_FACE", "FRCorr PMAFRG", 1.0, "own movement on another's face"),
+        ("GENERIC", "FRCorr MAFRG", 0.5, "generic MAFRG FRCorr"),
+        ("PERSONALISED", "FRDiv", 0.5, "FRDiv over"),
+        ("PERSONALISED", "switches at borders", 2.0, "switches at borders"),
+        ("PERSONALISED", "head speed", 0.1, "head speed"),
+        ("PERSONALISED", "FRCorr coefficients PMAFRG", 1.2, "personal share of FRCorr of coefficients"),
+        ("ANOTHER_HISTORY", "FRCorr PMAFRG", 5.0, "listeners whose own history"),
+    ],
+)
+def test_each_goal_can_be_missed(report, tmp_path, capsys, system, measure, value, goal):
+    (tmp_path / "quality").mkdir()
+    run = copy.deepcopy(result(report))
+    run["systems"][report[system]]["listeners"][measure] = [value] * 3
+    (tmp_path / "quality" / "one.json").write_text(json.dumps(run))
+    assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"| {goal}") and line.endswith("| missed |") for line in lines)
+
+
+def test_tuning_results_are_no_report(report, tmp_path):
+    (tmp_path / "quality").mkdir()
+    run = result(report)
+    run["world"]["split"] = "val"
+    (tmp_path / "quality" / "tuned.json").write_text(json.dumps(run))
+    with pytest.raises(FileNotFoundError, match="no results of test listeners"):
+        report["main"](["--check", "quality", "--results", str(tmp_path)])
+
+
+def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tmp_path: Path) -> None:
+    size = WorldSize(dyads=(1, 1, 2), clips=2, scripts=(1, 1, 2), sample_rate=8000, sound="ULAW")
+    world = write_synthetic_world(tmp_path / "world", size, seed=0)
+    sampling = {"num_inference_steps": 1, "guidance_scale": 1.0, "hop": 25}
+    make_pipeline(in_channels=83, min_hop=10, sampling=sampling).save_pretrained(tmp_path / "model")
+    quality = runpy.run_path(str(EXPERIMENTS / "quality.py"))
+    quality["main"].__globals__["NUM_REACTIONS"] = 2
+    quality["main"].__globals__["HOPS"] = (50, 40)
+    output = tmp_path / "results" / "quality" / "one.json"
+    quality["main"](
+        ["--model", str(tmp_path / "model"), "--world", str(world), "--output", str(output),
+         "--cache_dir", str(tmp_path / "cache"), "--predictions", str(tmp_path / "predictions")]
+    )  # fmt: skip
+    found = json.loads(output.read_text())
+    assert found["sampling"] == {**sampling, "num_reactions": 2} and 0 <= found["persons_found"] <= 1
+    own = report["PERSONALISED"]
+    assert {own, f"{own}, hop 50", f"{own}, hop 40", report["NO_MOVEMENT"], report["RECORDED"]} <= set(
+        found["systems"]
+    )
+    for system in found["systems"].values():
+        assert len(system["listeners"]["FRCorr PMAFRG"]) == 4
+        assert None not in system["listeners"]["head speed"]
