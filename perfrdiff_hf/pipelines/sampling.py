@@ -353,7 +353,7 @@ def join_held(predictions: Tensor, held: Tensor) -> Tensor:
 
     Args:
         predictions: `(batch, num_reactions, frames, channels)`.
-        held: `(batch, num_reactions, overlap, channels)`.
+        held: `(batch, num_reactions, held, channels)`.
     """
     count, frames = held.shape[2], predictions.shape[2]
     missing = held[:, :, -1:] - predictions[:, :, count - 1 : count]
