@@ -51,7 +51,7 @@ FILES = {
     ),
     "pipeline": ("perfrdiff_hf/pipelines/perfrdiff.py", "tests/pipelines"),
     "positions": ("perfrdiff_hf/models/positions.py", "tests/models/test_pssl.py"),
-    "pssl": ("perfrdiff_hf/models/pssl.py", "tests/models/test_pssl.py"),
+    "pssl": ("perfrdiff_hf/models/pssl.py", "tests/models"),
     "pwsg": ("perfrdiff_hf/models/pwsg.py", "tests/models/test_pwsg.py"),
     "saving": ("perfrdiff_hf/training/saving.py", "tests/training/test_checkpoints.py -k saved"),
     "reacting": ("perfrdiff_hf/evaluation/reacting.py", "tests/training/test_validation.py -k split"),
