@@ -185,7 +185,7 @@ def test_sizes_have_disjoint_people_and_shared_scripts(size: str) -> None:
         dyads: dict[int, set[str]] = {}
         for recording in world.of_split(split):
             dyads.setdefault(recording.script, set()).add(recording.session)
-        assert min(map(len, dyads.values())) >= 3
+        assert min(map(len, dyads.values())) >= 2
 
 
 def test_nobody_plays_two_acts_at_once_and_acts_last(planned: World) -> None:
@@ -365,5 +365,5 @@ def test_dyads_play_their_scripts_again() -> None:
         for recording in world.of_split(split):
             played.setdefault((recording.listener_id, recording.script), []).append(recording.role)
         assert all(len(roles) == 2 and len(set(roles)) == 1 for roles in played.values())
-    with pytest.raises(ValueError, match="plays must lie between 1 and the 6 clips"):
+    with pytest.raises(ValueError, match="plays must lie between 1 and the 4 clips"):
         replace(SIZES["demo"], plays=7)
