@@ -28,6 +28,9 @@ class DataConfig:
             prediction; independent losses train it in 0.8 % of the examples only.
         movement_weight: weight of the channels of movement in the loss, where a reaction has them; emotion has 1. Most
             movement is idle and answers nothing.
+        shown_noise: most noise on the frames of a training window that were shown already, in the scores that the
+            diffusion sees; how much there is, is drawn for each example. A model goes on from frames of its own, which
+            are not quite like recorded ones, and is not to rely on their finest detail.
         whole_windows: share of the denoiser's training windows all of whose frames are new, where its `min_hop` asks
             for windows that begin with shown frames; the others have a random hop.
         personal_whole_windows: the same while weight shifts are learned. Frames of the recorded reaction tell who is
@@ -47,6 +50,7 @@ class DataConfig:
     style_clips: int = 16
     drop_all_conditions: float = 0.0
     movement_weight: float = 1.0
+    shown_noise: float = 0.0
     whole_windows: float = 0.3
     personal_whole_windows: float = 1.0
 
@@ -55,8 +59,7 @@ class DataConfig:
         check_at_least(self, 2, "style_listeners", "style_clips")
         if not 0 <= self.drop_all_conditions < 1:
             raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")
-        if self.movement_weight < 0:
-            raise ValueError(f"movement_weight must be at least 0; given: {self.movement_weight}.")
+        check_at_least(self, 0, "movement_weight", "shown_noise")
         for name in ("whole_windows", "personal_whole_windows"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]; given: {getattr(self, name)}.")

@@ -290,3 +290,10 @@ def test_only_new_frames_are_learned_and_shown_ones_stand_there_without_noise() 
         assert not torch.isclose(hidden[row, WINDOW - hop :], scores[row, WINDOW - hop :]).all()
         errors.append((predicted[row] - scores[row]).square()[WINDOW - hop :])
     torch.testing.assert_close(loss, torch.cat(errors).mean())
+
+    # Noise on shown frames is as much as was drawn for the example.
+    objective(batch | {"shown_noise": torch.tensor([0.5, 0.0, 0.5])})
+    hidden = given[-1][0]
+    noise = batch["noise"].flatten(0, 1)
+    torch.testing.assert_close(hidden[0, : WINDOW - 3], (scores + 0.5 * noise)[0, : WINDOW - 3])
+    assert torch.equal(hidden[2, : WINDOW - 7], scores[2, : WINDOW - 7])

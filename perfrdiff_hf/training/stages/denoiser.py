@@ -33,6 +33,7 @@ class DenoiserStage(DenoisingStage):
         "data.num_reactions",
         "data.drop_all_conditions",
         "data.movement_weight",
+        "data.shown_noise",
         "data.whole_windows",
         "models.scheduler",
     )

@@ -52,6 +52,7 @@ class DenoisingStage(Stage):
             len(objective.denoiser.condition_widths),
             objective.denoiser.config.condition_dropout,
             recipe.data.drop_all_conditions,
+            recipe.data.shown_noise,
         )
 
     def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
@@ -70,29 +71,37 @@ class DiffusionDraws:
     """What equation 10 leaves to chance for one speaker window.
 
     `timestep`: one for all its reactions; `noise` `(reactions, frames, channels)`: each reaction its own;
-    `dropped` `(kinds,)`: which conditions go missing.
+    `dropped` `(kinds,)`: which conditions go missing; `shown_noise` `()`: how much noise shown frames have, where they
+    may have some.
 
     Args:
         num_timesteps: of the diffusion.
         num_kinds: how many kinds of condition the generator has.
         drop_each: probability with which each goes missing by itself.
         drop_all: probability with which all go missing together.
+        shown_noise: most noise on shown frames.
     """
 
-    def __init__(self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float):
+    def __init__(
+        self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float, shown_noise: float = 0.0
+    ):
         self.num_timesteps = num_timesteps
         self.num_kinds = num_kinds
         self.drop_each = drop_each
         self.drop_all = drop_all
+        self.shown_noise = shown_noise
 
     def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         each = torch.rand(self.num_kinds, generator=generator) < self.drop_each
         together = torch.rand(1, generator=generator) < self.drop_all
-        return {
+        drawn = {
             "timestep": torch.randint(self.num_timesteps, (), generator=generator),
             "noise": torch.randn(example["reactions"].shape, generator=generator),
             "dropped": each | together,
         }
+        if self.shown_noise:
+            drawn["shown_noise"] = self.shown_noise * torch.rand((), generator=generator)
+        return drawn
 
 
 class DenoisingObjective(Objective):
@@ -131,7 +140,8 @@ class DenoisingObjective(Objective):
         Args:
             denoiser: the generator.
             batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, channels); `timestep` (b,);
-                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`; `speaker_audio` (b, n, 78),
+                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`, and perhaps
+                `shown_noise` (b,); `speaker_audio` (b, n, 78),
                 `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many frames as its context.
             shifts: of `b` listeners; None trains the generic generator.
 
@@ -143,7 +153,10 @@ class DenoisingObjective(Objective):
         marks: dict[str, Tensor] = {}
         if denoiser.joins_shown_frames:
             shown = _shown_frames(batch["hop"], reactions.shape)
-            noisy = torch.where(shown[..., None], reactions, noisy)
+            clean = reactions
+            if "shown_noise" in batch:  # the noise of these frames is used nowhere else
+                clean = reactions + batch["shown_noise"][:, None, None, None] * batch["noise"]
+            noisy = torch.where(shown[..., None], clean, noisy)
             marks["shown"] = shown.flatten(0, 1)
         speaker = {
             "audio": batch["speaker_audio"],

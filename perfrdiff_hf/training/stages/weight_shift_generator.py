@@ -34,6 +34,7 @@ class WeightShiftGeneratorStage(DenoisingStage):
         "data.history_frames",
         "data.drop_all_conditions",
         "data.movement_weight",
+        "data.shown_noise",
         "data.personal_whole_windows",
         "models.denoiser",
         "models.scheduler",
