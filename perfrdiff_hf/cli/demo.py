@@ -6,8 +6,7 @@ writes the synthetic world, trains the four parts at a small size, personalises 
 never seen, generates ten reactions to each of their test clips, scores them beside chance, mime, the world's own
 reactions and some controls, and draws them. Steps that an earlier run has finished are not repeated.
 
-The controls: the same model with another listener's history, with a history without movement, and with one shift of
-weights for all listeners.
+The controls: the same model with another listener's history, and with a history without movement.
 """
 
 from __future__ import annotations
@@ -134,8 +133,8 @@ def react(pipeline: ReactionPipeline, output: Path, corpus: Corpus, task: Task, 
     from ..evaluation.reacting import predict
     from ..evaluation.task import rows_of
 
-    arrays, training = corpus.split("test").arrays, corpus.split("train").arrays
-    manners = manners_of(pipeline, arrays, ["another_history", "no_movement", "one_shift"], training)
+    arrays = corpus.split("test").arrays
+    manners = manners_of(pipeline, arrays, ["another_history", "no_movement"])
     settings = {**pipeline.sampling, "num_reactions": NUM_REACTIONS}
     # What an earlier run of the demo left is made anew if anything has changed since.
     return predict(

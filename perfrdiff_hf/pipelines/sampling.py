@@ -268,10 +268,9 @@ class WindowSampler:
             return self._denoise(latents, timestep, condition, guided)
         count = held.shape[2]
         if not self.denoiser.joins_shown_frames:
-            return join_held(self._denoise(latents, timestep, condition, guided), held)
+            return join_held(self._denoise(latents, timestep, condition, guided), held, meets=count - 1)
         given = torch.cat([held, latents[:, :, count:]], dim=2)
-        predictions = self._denoise(given, timestep, condition, guided, count)
-        return torch.cat([held, predictions[:, :, count:]], dim=2)
+        return join_held(self._denoise(given, timestep, condition, guided, count), held, meets=count)
 
     def _denoise(
         self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None, guided: bool, num_shown: int = 0
@@ -343,7 +342,7 @@ def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> WeightShifts | N
     return shifts.listener([0] * batch_size)
 
 
-def join_held(predictions: Tensor, held: Tensor) -> Tensor:
+def join_held(predictions: Tensor, held: Tensor, meets: int) -> Tensor:
     """A predicted clean window, with its first frames as they were shown and the others led up to them.
 
     The clean value of the first frames is known, and the scheduler moves them along their own path to it. That alone
@@ -354,9 +353,11 @@ def join_held(predictions: Tensor, held: Tensor) -> Tensor:
     Args:
         predictions: `(batch, num_reactions, frames, channels)`.
         held: `(batch, num_reactions, held, channels)`.
+        meets: the frame whose prediction ought to be the last held frame: that one itself, or where a denoiser has
+            learned nothing of shown frames, the first new one.
     """
     count, frames = held.shape[2], predictions.shape[2]
-    missing = held[:, :, -1:] - predictions[:, :, count - 1 : count]
+    missing = held[:, :, -1:] - predictions[:, :, meets : meets + 1]
     ahead = torch.arange(1, frames - count + 1, device=held.device, dtype=held.dtype)
     fade = torch.exp(-ahead / FADE_FRAMES)[:, None]
     return torch.cat([held, predictions[:, :, count:] + missing * fade], dim=2)
