@@ -189,6 +189,7 @@ def test_saved_layout_is_frozen(pipeline, tmp_path):
         "denoiser": ["perfrdiff_hf.models.gafrg", "GAFRGTransformer1DModel"],
         "emotion_vae": ["perfrdiff_hf.models.emotion_vae", "EmotionVAEModel"],
         "feature_extractor": ["perfrdiff_hf.feature_extraction", "PerFRDiffFeatureExtractor"],
+        "sampling": {},
         "scheduler": ["diffusers", "DDIMScheduler"],
         "style_encoder": ["perfrdiff_hf.models.pssl", "PSSLModel"],
         "weight_shift_generator": ["perfrdiff_hf.models.pwsg", "PWSGModel"],
