@@ -140,9 +140,9 @@ class DenoisingObjective(Objective):
         Args:
             denoiser: the generator.
             batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, channels); `timestep` (b,);
-                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`, and perhaps
-                `shown_noise` (b,); `speaker_audio` (b, n, 78),
-                `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many frames as its context.
+                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`, and perhaps `shown_noise` (b,);
+                `speaker_audio` (b, n, 78), `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many
+                frames as its context.
             shifts: of `b` listeners; None trains the generic generator.
 
         Returns:
@@ -175,10 +175,11 @@ class DenoisingObjective(Objective):
         errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none")
         weights = errors.new_ones(errors.shape[-1])
         weights[EMOTION_CHANNELS:] = self.movement_weight
-        if marks:
-            errors = errors * ~marks["shown"][..., None]
-        share_of_new = 1.0 if not marks else (~marks["shown"]).float().mean()
-        return (errors * weights).mean() / (weights.mean() * share_of_new)
+        loss = errors * weights / weights.mean()
+        if not marks:
+            return loss.mean()
+        is_new = ~marks["shown"]
+        return (loss.mean(dim=-1) * is_new).sum() / is_new.sum()
 
 
 def _shown_frames(hops: Tensor, shape: torch.Size) -> Tensor:
