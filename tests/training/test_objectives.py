@@ -17,6 +17,7 @@ from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
 from perfrdiff_hf.training.stages import EmotionVAEObjective, GAFRGObjective, PSSLObjective, PWSGObjective
 from perfrdiff_hf.training.stages.denoising import DiffusionDraws
+from perfrdiff_hf.training.stages.weight_shift_generator import StyleDraws
 
 
 WINDOW = 10
@@ -265,6 +266,34 @@ def test_diffusion_draws_lose_conditions_as_often_as_they_should() -> None:
     assert dropped.prod(dim=1).mean().item() == pytest.approx(0.1 + 0.9 * 0.2**3, abs=0.015)
     steps = torch.stack([one["timestep"] for one in drawn])
     assert steps.min() < 10 and steps.max() > 989 and steps.float().mean().item() == pytest.approx(499.5, abs=20)
+
+
+@pytest.mark.parametrize("emphasis", [0.0, 1.0, 3.0])
+def test_time_steps_are_drawn_with_the_density_that_the_recipe_asks_for(emphasis: float) -> None:
+    draws = DiffusionDraws(1000, num_kinds=3, drop_each=0.0, drop_all=0.0, noise_emphasis=emphasis)
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.stack([draws({"reactions": torch.zeros(1)}, generator)["timestep"] for _ in range(4000)]).float()
+    # The closed form of the distribution: P(t < x) = (x / 1000) ** (1 + emphasis).
+    for quantile in (0.1, 0.5, 0.9):
+        share = (steps < 1000 * quantile ** (1 / (1 + emphasis))).float().mean().item()
+        assert share == pytest.approx(quantile, abs=0.025)
+    assert steps.max() <= 999
+
+
+def test_style_noise_turns_the_style_by_as_much_as_was_asked_for_and_keeps_its_length() -> None:
+    objective = pwsg_objective()
+    batch = reaction_batch(2, 1, history=True)
+    styles: list[Tensor] = []
+    objective.trained.register_forward_pre_hook(lambda module, given: styles.append(given[0]))
+    size = objective.trained.config.style_size
+    draws = StyleDraws(lambda example, generator: {}, 0.5, size)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([draws({}, generator)["style_noise"] for _ in range(2000)])
+    assert drawn.square().sum(dim=1).mean().item() == pytest.approx(0.25, rel=0.1)
+    objective(batch)
+    objective(batch | {"style_noise": drawn[:2]})
+    expected = torch.nn.functional.normalize(styles[0] + drawn[:2], dim=-1)
+    torch.testing.assert_close(styles[1], expected)
 
 
 def test_only_new_frames_are_learned_and_shown_ones_stand_there_without_noise() -> None:

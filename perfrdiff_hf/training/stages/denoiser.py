@@ -34,6 +34,7 @@ class DenoiserStage(DenoisingStage):
         "data.drop_all_conditions",
         "data.movement_weight",
         "data.shown_noise",
+        "data.noise_emphasis",
         "data.whole_windows",
         "models.scheduler",
     )

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...baselines.recipe import Recipe
-from ...baselines.stage import Examples, Parts
+from ...baselines.stage import Draws, Examples, Parts
 from ...data.corpus import Corpus
 from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
@@ -35,6 +36,8 @@ class WeightShiftGeneratorStage(DenoisingStage):
         "data.drop_all_conditions",
         "data.movement_weight",
         "data.shown_noise",
+        "data.noise_emphasis",
+        "data.style_noise",
         "data.personal_whole_windows",
         "models.denoiser",
         "models.scheduler",
@@ -71,8 +74,31 @@ class WeightShiftGeneratorStage(DenoisingStage):
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> PWSGObjective:
         """See `Stage`."""
-        scheduler, weight = new_scheduler(recipe), recipe.data.movement_weight
-        return PWSGObjective(model, feature_extractor, parts, scheduler, weight)
+        return PWSGObjective(model, feature_extractor, parts, new_scheduler(recipe), recipe.data.movement_weight)
+
+    def draws(self, recipe: Recipe, objective: Any) -> Draws:
+        """Those of the diffusion, and the noise on the style."""
+        of_diffusion, length = super().draws(recipe, objective), recipe.data.style_noise
+        return StyleDraws(of_diffusion, length, objective.trained.config.style_size) if length else of_diffusion
+
+
+class StyleDraws:
+    """What other draws leave to chance, and `style_noise` `(style_size,)`.
+
+    Args:
+        others: the other draws.
+        length: of the noise, in the mean square.
+        style_size: width of the style.
+    """
+
+    def __init__(self, others: Draws, length: float, style_size: int):
+        self.others = others
+        self.spread = length * style_size**-0.5
+        self.style_size = style_size
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        drawn = self.others(example, generator)
+        return drawn | {"style_noise": self.spread * torch.randn(self.style_size, generator=generator)}
 
 
 class PWSGObjective(DenoisingObjective):
@@ -86,8 +112,10 @@ class PWSGObjective(DenoisingObjective):
         return self.frozen["denoiser"]
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Batch: see `denoising_loss`, with `k` = 1, and `history` (b, frames, 58)."""
+        """Batch: see `denoising_loss`, with `k` = 1, `history` (b, frames, 58), perhaps `style_noise` (b, style)."""
         with torch.no_grad():
             history = self.feature_extractor.remove_mean_face(batch["history"])
             style = self.frozen["style_encoder"](history).style
+        if "style_noise" in batch:
+            style = functional.normalize(style + batch["style_noise"], dim=-1)
         return {"loss": self.denoising_loss(self.denoiser, batch, self.trained(style))}
