@@ -1,8 +1,10 @@
 """Print what experiments found beside what they were to show, from the committed results.
 
     python examples/experiments/report.py --check quality
+    python examples/experiments/report.py --table ablations
 
-Exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over listeners.
+A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
+listeners.
 """
 
 from __future__ import annotations
@@ -154,14 +156,32 @@ QUALITY = (
     Goal("p of that gain", chance_of_the_gain, high=0.05),
 )
 CHECKS = {"quality": QUALITY}
+# What an ablation is looked at for: one system alone.
+ABLATIONS = (
+    Goal("personal share", share(PERSONALISED)),
+    Goal("of coefficients", share(PERSONALISED, "FRCorr coefficients PMAFRG")),
+    Goal("generic MAFRG", ratio(EVERYBODY, GENERIC, OF_ANYBODY)),
+    Goal("FRDiv", ratio("FRDiv", PERSONALISED, OF_THE_LISTENER)),
+    Goal("FRVar", ratio("FRVar", PERSONALISED, RECORDED)),
+    Goal("switches", ratio("switches at borders", PERSONALISED, PERSONALISED, "switches inside")),
+    Goal("motion", lambda figures, who: figures.overall(PERSONALISED, MOTION)),
+    Goal("head speed", ratio("head speed", PERSONALISED, RECORDED)),
+    Goal("head range", ratio("head range", PERSONALISED, RECORDED)),
+)
+TABLES = {"ablations": ABLATIONS}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a check's table; 1 if a goal is missed."""
+    """Print a check's table, 1 if a goal is missed; or a table without goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", required=True, choices=tuple(CHECKS))
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--check", choices=tuple(CHECKS))
+    what.add_argument("--table", choices=tuple(TABLES))
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args(arguments)
+    if options.table:
+        print(compared(TABLES[options.table], options.results / options.table).markdown())
+        return 0
     worlds = read_worlds(options.results / options.check)
     table, missed = checked(CHECKS[options.check], worlds)
     print(table.markdown())
@@ -195,6 +215,29 @@ def checked(goals: tuple[Goal, ...], worlds: dict[str, Figures]) -> tuple[Table,
         cells = [with_interval(goal, worlds[name], value) for name, value in values.items()]
         rows.append([goal.title, *cells, goal.bounds, "met" if met else "missed"])
     return Table(["measure", *worlds, "goal", ""], rows), missed
+
+
+def compared(measures: tuple[Goal, ...], folder: Path) -> Table:
+    """Each result file as a row, the best personal share first; the first column with its interval over listeners.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    found = {path.stem: Figures([json.loads(path.read_text(encoding="utf-8"))]) for path in folder.glob("*.json")}
+    if not found:
+        raise FileNotFoundError(f"There are no results in {folder}.")
+    first, *others = measures
+    everybody = {name: np.arange(figures.num_listeners) for name, figures in found.items()}
+    order = sorted(found, key=lambda name: -first.measure(found[name], everybody[name]))
+    rows = [
+        [
+            name,
+            with_interval(first, found[name], first.measure(found[name], everybody[name])),
+            *(number(other.measure(found[name], everybody[name])) for other in others),
+        ]
+        for name in order
+    ]
+    return Table(["", *(measure.title for measure in measures)], rows)
 
 
 def with_interval(goal: Goal, figures: Figures, value: float) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+from perfrdiff_hf.training.config import load_config
 
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "examples" / "experiments"
@@ -90,6 +91,41 @@ def test_tuning_results_are_no_report(report, tmp_path):
     (tmp_path / "quality" / "tuned.json").write_text(json.dumps(run))
     with pytest.raises(FileNotFoundError, match="no results of test listeners"):
         report["main"](["--check", "quality", "--results", str(tmp_path)])
+
+
+def test_ablations_stand_in_the_order_of_what_is_left(report, tmp_path, capsys):
+    (tmp_path / "ablations").mkdir()
+    for name, own in (("much taken out", 1.5), ("whole", 2.8)):
+        run = result(report)
+        run["systems"][report["PERSONALISED"]]["listeners"]["FRCorr PMAFRG"] = [own] * 3
+        (tmp_path / "ablations" / f"{name}.json").write_text(json.dumps(run))
+    assert report["main"](["--table", "ablations", "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| whole | 0.9000") and lines[3].startswith("| much taken out | 0.2500")
+
+
+def test_an_ablation_trains_what_it_changes_and_borrows_the_rest(tmp_path: Path) -> None:
+    ablations = runpy.run_path(str(EXPERIMENTS / "ablations.py"))
+    calls: list[list[str]] = []
+
+    def run(program: Path | str, *arguments: object) -> None:
+        calls.append([str(program), *map(str, arguments)])
+        if program != EXPERIMENTS / "quality.py":
+            folder = Path(calls[-1][calls[-1].index("--output_dir") + 1])
+            (folder / calls[-1][calls[-1].index("--stage") + 1]).mkdir(parents=True)
+
+    ablations["main"].__globals__["_run"] = run
+    work = tmp_path / "work"
+    ablations["main"](["--world", "bench", "--work", str(work), "--results", str(tmp_path), "no noise on styles"])
+    trained = [call[call.index("--stage") + 1] for call in calls[:-1]]
+    assert trained == ["emotion_vae", "style_encoder", "denoiser", "weight_shift_generator", "weight_shift_generator"]
+    assert "--data.style_noise=0" in calls[-2] and "--data.style_noise=0" not in calls[-3]
+    assert (work / "no noise on styles" / "denoiser").resolve() == (work / "the whole recipe" / "denoiser").resolve()
+    assert calls[-1][calls[-1].index("--model") + 1] == str(work / "no noise on styles" / "model")
+    # Every change is one that training knows.
+    for row, change in ablations["CHANGES"].items():
+        config = load_config("bench", {name: str(value) for name, value in change.settings.items()})
+        assert (config == load_config("bench", {})) == (not change.settings), row
 
 
 def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tmp_path: Path) -> None:

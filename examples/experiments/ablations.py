@@ -1,0 +1,141 @@
+"""Take one ingredient of the bench recipe out, train, and measure what is lost.
+
+    perfrdiff world bench --size bench
+    python examples/experiments/ablations.py --world bench --work ablations all
+    python examples/experiments/report.py --table ablations
+
+Every row is trained with the same small budget, the whole recipe among them, and measured on the validation listeners:
+rows compare with each other and with nothing else. One row takes about 20 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+EXPERIMENTS = Path(__file__).parent
+RESULTS = EXPERIMENTS.parents[1] / "results" / "ablations"
+SHARED = ("emotion_vae", "style_encoder")
+BUDGET = {"stages.denoiser.max_steps": 3000, "stages.weight_shift_generator.max_steps": 3000}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a row changes.
+
+    Args:
+        settings: of the training, by dotted name.
+        sampling: of the pipeline's call.
+        of: the row whose model is sampled; None trains one of its own.
+        starts: the first stage that the settings change; those before it are shared with the whole recipe.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    of: str | None = None
+    starts: str = "denoiser"
+
+
+WHOLE = "the whole recipe"
+CHANGES = {
+    WHOLE: Change(),
+    "uniform time steps": Change({"data.noise_emphasis": 0}),
+    "no noise on styles": Change({"data.style_noise": 0}, starts="weight_shift_generator"),
+    "no noise on shown frames": Change({"data.shown_noise": 0}),
+    "shifts learn from shown frames": Change({"data.personal_whole_windows": 0.3}, starts="weight_shift_generator"),
+    "no shown frames": Change({"models.denoiser.min_hop": "null", "models.sampling.hop": 50}),
+    "equation 9 for shown frames": Change(
+        {
+            "models.denoiser.min_hop": "null",
+            "models.sampling.hop": 50,
+            "models.denoiser.conditions": "[audio, emotion, coefficients, past_emotion]",
+        }
+    ),
+    "channels on their own scales": Change({"models.denoiser.standardised": "false"}),
+    "movement counts as emotion": Change({"data.movement_weight": 1.0}),
+    "emotion alone": Change({"models.denoiser.in_channels": 25}),
+    "style of place": Change({"models.style_encoder.movement": "false"}, starts="style_encoder"),
+    "two windows of the speaker": Change({"models.denoiser.context_windows": 2}),
+    "four windows of the speaker": Change({"models.denoiser.context_windows": 4}),
+    "no guidance": Change(sampling={"guidance_scale": 1.0}, of=WHOLE),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train and measure rows; those that are measured are passed over."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="+", metavar="ROW", help=f"all, or some of: {', '.join(CHANGES)}")
+    parser.add_argument("--world", required=True, type=Path, help="folder of the bench world")
+    parser.add_argument("--work", required=True, type=Path, help="folder for models and reactions")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the figures")
+    parser.add_argument("--cache_dir", help="where computed features are kept")
+    parser.add_argument("--processes", type=int, default=2, help="processes that train together")
+    options = parser.parse_args(arguments)
+    rows = list(CHANGES) if options.rows == ["all"] else options.rows
+    if unknown := [row for row in rows if row not in CHANGES]:
+        parser.error(f"unknown rows: {', '.join(unknown)}")
+    for row in rows:
+        output = options.results / f"{row}.json"
+        if not output.exists():
+            measure(CHANGES[row], train(CHANGES[row].of or row, options), output, options)
+
+
+def train(row: str, options: argparse.Namespace) -> Path:
+    """The model of a row; a row that was trained is trained no more."""
+    change, folder = CHANGES[row], options.work / row
+    stages = (*SHARED, "denoiser", "weight_shift_generator")
+    first = stages.index(change.starts)
+    if row != WHOLE and first:
+        borrow(train(WHOLE, options), folder, stages[:first])
+    for stage in stages:
+        if not (folder / stage).exists():
+            _train_stage(stage, change, folder, options)
+    return folder / "model"
+
+
+def borrow(model: Path, folder: Path, stages: tuple[str, ...]) -> None:
+    """Stages of the whole recipe stand in a row's folder by reference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages:
+        if not (folder / stage).exists():
+            (folder / stage).symlink_to((model.parent / stage).resolve())
+
+
+def _train_stage(stage: str, change: Change, folder: Path, options: argparse.Namespace) -> None:
+    # Contrastive batches come one at a time, and cannot be shared by processes.
+    processes = 1 if stage in SHARED else options.processes
+    cache = ["--cache_dir", options.cache_dir] if options.cache_dir else []
+    settings = [f"--{name}={value}" for name, value in {**BUDGET, **change.settings}.items()]
+    _run(
+        "torch.distributed.run", "--nproc_per_node", processes, "--master_port", 0, "-m", "perfrdiff_hf.cli.train",
+        "--stage", stage, "--config", "bench", "--data_dir", options.world, "--output_dir", folder, *cache, *settings,
+    )  # fmt: skip
+
+
+def measure(change: Change, model: Path, output: Path, options: argparse.Namespace) -> None:
+    """One row's figures on the validation listeners, as `quality.py` writes them."""
+    import json
+
+    cache = ["--cache_dir", options.cache_dir] if options.cache_dir else []
+    script, kept = EXPERIMENTS / "quality.py", options.work / "reactions" / output.stem
+    _run(
+        script, "--model", model, "--world", options.world, "--output", output, "--predictions", kept, *cache,
+        "--split", "val", "--only_own", "--sampling", json.dumps(dict(change.sampling)),
+    )  # fmt: skip
+
+
+def _run(program: Path | str, *arguments: object) -> None:
+    start = [program] if isinstance(program, Path) else ["-m", program]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "ACCELERATE_USE_CPU": "true"}
+    subprocess.run([sys.executable, *map(str, (*start, *arguments))], check=True, env=environment)
+
+
+if __name__ == "__main__":
+    main()
