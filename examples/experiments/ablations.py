@@ -46,7 +46,6 @@ class Change:
 WHOLE = "the whole recipe"
 CHANGES = {
     WHOLE: Change(),
-    "uniform time steps": Change({"data.noise_emphasis": 0}),
     "no noise on styles": Change({"data.style_noise": 0}, starts="weight_shift_generator"),
     "no noise on shown frames": Change({"data.shown_noise": 0}),
     "shifts learn from shown frames": Change({"data.personal_whole_windows": 0.3}, starts="weight_shift_generator"),
@@ -59,7 +58,8 @@ CHANGES = {
         }
     ),
     "channels on their own scales": Change({"models.denoiser.standardised": "false"}),
-    "movement counts as emotion": Change({"data.movement_weight": 1.0}),
+    "a pose that counts as emotion": Change({"data.pose_weight": 1.0}),
+    "time steps that count alike": Change({"data.max_snr_weight": 1.0}),
     "emotion alone": Change({"models.denoiser.in_channels": 25}),
     "style of place": Change({"models.style_encoder.movement": "false"}, starts="style_encoder"),
     "two windows of the speaker": Change({"models.denoiser.context_windows": 2}),

@@ -26,8 +26,12 @@ class DataConfig:
         drop_all_conditions: probability that an example loses all conditions at once, in addition to the
             independent losses that the denoiser's `condition_dropout` asks for. Guidance needs the unconditional
             prediction; independent losses train it in 0.8 % of the examples only.
-        movement_weight: weight of the channels of movement in the loss, where a reaction has them; emotion has 1. Most
-            movement is idle and answers nothing.
+        expression_weight: weight of the 52 expression channels in the loss, where a reaction has them; emotion has 1.
+        pose_weight: weight of the six channels of the head's pose. They are few and move fast: with less than emotion
+            has, heads are slow and do not nod.
+        max_snr_weight: an error at time step `t` counts as often as its signal-to-noise ratio says, at least once and
+            at most so often; 1 weighs all time steps alike, as equation 10 does. The errors of little noise are small,
+            but make the difference between a moving face and a smooth one.
         shown_noise: most noise on the frames of a training window that were shown already, in the scores that the
             diffusion sees; how much there is, is drawn for each example. A model goes on from frames of its own, which
             are not quite like recorded ones, and is not to rely on their finest detail.
@@ -54,7 +58,9 @@ class DataConfig:
     style_listeners: int = 4
     style_clips: int = 16
     drop_all_conditions: float = 0.0
-    movement_weight: float = 1.0
+    expression_weight: float = 1.0
+    pose_weight: float = 1.0
+    max_snr_weight: float = 1.0
     shown_noise: float = 0.0
     noise_emphasis: float = 0.0
     style_noise: float = 0.0
@@ -66,7 +72,8 @@ class DataConfig:
         check_at_least(self, 2, "style_listeners", "style_clips")
         if not 0 <= self.drop_all_conditions < 1:
             raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")
-        check_at_least(self, 0, "movement_weight", "shown_noise", "noise_emphasis", "style_noise")
+        check_at_least(self, 0, "expression_weight", "pose_weight", "shown_noise", "noise_emphasis", "style_noise")
+        check_at_least(self, 1, "max_snr_weight")
         for name in ("whole_windows", "personal_whole_windows"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]; given: {getattr(self, name)}.")

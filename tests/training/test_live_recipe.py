@@ -23,7 +23,14 @@ CHANGES: dict[str, Any] = {
         "scheduler": {"clip_sample": False, "timestep_spacing": "trailing"},
         "sampling": {"num_inference_steps": 2, "guidance_scale": 1.0, "hop": 8},
     },
-    "data": {"num_reactions": 2, "movement_weight": 0.2, "whole_windows": 0.3, "personal_whole_windows": 0.6},
+    "data": {
+        "num_reactions": 2,
+        "expression_weight": 0.2,
+        "pose_weight": 2.0,
+        "max_snr_weight": 5.0,
+        "whole_windows": 0.3,
+        "personal_whole_windows": 0.6,
+    },
     "run": {"validation_clips": 1, "validation_reactions": 1},
 }
 
@@ -95,7 +102,11 @@ def test_sampling_that_cannot_be_is_found_before_training(
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"movement_weight": -1}, "movement_weight must be at least 0"), ({"whole_windows": 1.5}, r"in \[0, 1\]")],
+    [
+        ({"pose_weight": -1}, "pose_weight must be at least 0"),
+        ({"max_snr_weight": 0.5}, "max_snr_weight must be at least 1"),
+        ({"whole_windows": 1.5}, r"in \[0, 1\]"),
+    ],
 )
 def test_shares_and_weights_out_of_range(workshop: Any, change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -16,7 +16,7 @@ from perfrdiff_hf.models.pssl import PSSLConfig, PSSLModel
 from perfrdiff_hf.models.pwsg import PWSGConfig, PWSGModel
 from perfrdiff_hf.pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG
 from perfrdiff_hf.training.stages import EmotionVAEObjective, GAFRGObjective, PSSLObjective, PWSGObjective
-from perfrdiff_hf.training.stages.denoising import DiffusionDraws
+from perfrdiff_hf.training.stages.denoising import DiffusionDraws, LossWeights
 from perfrdiff_hf.training.stages.weight_shift_generator import StyleDraws
 
 
@@ -294,6 +294,30 @@ def test_style_noise_turns_the_style_by_as_much_as_was_asked_for_and_keeps_its_l
     objective(batch | {"style_noise": drawn[:2]})
     expected = torch.nn.functional.normalize(styles[0] + drawn[:2], dim=-1)
     torch.testing.assert_close(styles[1], expected)
+
+
+def test_errors_weigh_what_their_channel_and_their_time_step_say() -> None:
+    weights = LossWeights(expression=0.5, pose=3.0, max_snr=5.0)
+    of_channels = weights.of_channels(torch.zeros(2, 83))
+    assert of_channels.tolist() == [1.0] * 25 + [0.5] * 52 + [3.0] * 6
+    assert weights.of_channels(torch.zeros(2, 25)).tolist() == [1.0] * 25
+    # A signal that is a tenth, three quarters and nearly all of the variance.
+    weighed = weights.of_timesteps(torch.tensor([2, 1, 0]), torch.tensor([0.999, 0.75, 0.1]))
+    torch.testing.assert_close(weighed, torch.tensor([1.0, 3.0, 5.0]))
+
+
+def test_the_loss_is_the_mean_of_weighed_errors() -> None:
+    torch.manual_seed(0)
+    batch = reaction_batch(3, 2)
+    model = denoiser()
+    plain, weighed = (
+        GAFRGObjective(model, PerFRDiffFeatureExtractor(), {"emotion_vae": vae()}, scheduler(), weights)
+        for weights in (LossWeights(), LossWeights(max_snr=5.0))
+    )
+    each = torch.stack([plain(rows(batch, index))["loss"] for index in range(3)])
+    alphas = scheduler().alphas_cumprod[batch["timestep"]]
+    expected = (each * (alphas / (1 - alphas)).clamp(1, 5)).mean()
+    torch.testing.assert_close(weighed(batch)["loss"], expected)
 
 
 def test_only_new_frames_are_learned_and_shown_ones_stand_there_without_noise() -> None:

@@ -18,7 +18,7 @@ from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import FILLED_CONDITIONS, STREAM_OF_CONDITION
 from ...models.gafrg import GAFRGTransformer1DModel
-from .denoising import DenoisingObjective, DenoisingStage, new_scheduler, window_arguments
+from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
 
 
 class DenoiserStage(DenoisingStage):
@@ -32,7 +32,9 @@ class DenoiserStage(DenoisingStage):
         "data.window_size",
         "data.num_reactions",
         "data.drop_all_conditions",
-        "data.movement_weight",
+        "data.expression_weight",
+        "data.pose_weight",
+        "data.max_snr_weight",
         "data.shown_noise",
         "data.noise_emphasis",
         "data.whole_windows",
@@ -88,8 +90,7 @@ class DenoiserStage(DenoisingStage):
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> GAFRGObjective:
         """See `Stage`."""
-        scheduler, weight = new_scheduler(recipe), recipe.data.movement_weight
-        return GAFRGObjective(model, feature_extractor, parts, scheduler, weight)
+        return GAFRGObjective(model, feature_extractor, parts, new_scheduler(recipe), LossWeights.of(recipe))
 
 
 class GAFRGObjective(DenoisingObjective):

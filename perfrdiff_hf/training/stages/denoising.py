@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Objective, Parts, Stage, Validation
-from ...behaviour import EMOTION_CHANNELS
+from ...behaviour import BLENDSHAPES, EMOTION_CHANNELS
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import speaker_conditions
 from ...models.gafrg import GAFRGTransformer1DModel
@@ -117,6 +118,36 @@ class DiffusionDraws:
         return (self.num_timesteps * place).long()
 
 
+@dataclass(frozen=True)
+class LossWeights:
+    """What an error weighs in the loss; see `DataConfig` for the three."""
+
+    expression: float = 1.0
+    pose: float = 1.0
+    max_snr: float = 1.0
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> LossWeights:
+        """As a recipe says."""
+        return cls(recipe.data.expression_weight, recipe.data.pose_weight, recipe.data.max_snr_weight)
+
+    def of_channels(self, errors: Tensor) -> Tensor:
+        """One weight for each channel of `errors` `(..., 25 or 83)`."""
+        weights = errors.new_ones(errors.shape[-1])
+        weights[EMOTION_CHANNELS:] = self.pose
+        weights[EMOTION_CHANNELS:][BLENDSHAPES] = self.expression
+        return weights
+
+    def of_timesteps(self, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+        """One weight for each of `timesteps`: the signal-to-noise ratio, between 1 and the most.
+
+        It is the weight of Min-SNR (Hang et al., 2023) but for the floor of 1: where there is much noise, the speaker
+        and the style decide.
+        """
+        signal = alphas_cumprod.to(timesteps.device)[timesteps]
+        return (signal / (1 - signal)).clamp(1.0, self.max_snr)
+
+
 class DenoisingObjective(Objective):
     """Equation 10: the mean squared error of the predicted clean reaction.
 
@@ -125,7 +156,7 @@ class DenoisingObjective(Objective):
         feature_extractor: removes the mean face from coefficients.
         frozen: see the stages.
         scheduler: of the diffusion, from diffusers.
-        movement_weight: of the channels of movement in the loss; emotion has 1.
+        weights: what errors weigh.
     """
 
     def __init__(
@@ -134,11 +165,11 @@ class DenoisingObjective(Objective):
         feature_extractor: PerFRDiffFeatureExtractor,
         frozen: Parts,
         scheduler: Any,
-        movement_weight: float = 1.0,
+        weights: LossWeights = LossWeights(),
     ):
         super().__init__(trained, feature_extractor, frozen)
         self.scheduler = scheduler
-        self.movement_weight = movement_weight
+        self.weights = weights
 
     @property
     def denoiser(self) -> GAFRGTransformer1DModel:
@@ -186,9 +217,10 @@ class DenoisingObjective(Objective):
         tokens = denoiser.encode_condition(conditions, dropped)
         predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts, **marks).sample
         errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none")
-        weights = errors.new_ones(errors.shape[-1])
-        weights[EMOTION_CHANNELS:] = self.movement_weight
-        loss = errors * weights / weights.mean()
+        of_channel = self.weights.of_channels(errors)
+        of_timestep = self.weights.of_timesteps(batch["timestep"], self.scheduler.alphas_cumprod)
+        of_timestep = of_timestep.repeat_interleave(reactions.shape[1])[:, None, None]
+        loss = errors * of_timestep * (of_channel / of_channel.mean())
         if not marks:
             return loss.mean()
         is_new = ~marks["shown"]

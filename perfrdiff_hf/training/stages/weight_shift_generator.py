@@ -16,7 +16,7 @@ from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...models.pwsg import OFFICIAL_EDIT, PWSGConfig, PWSGModel
-from .denoising import DenoisingObjective, DenoisingStage, new_scheduler, window_arguments
+from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
 
 
 class WeightShiftGeneratorStage(DenoisingStage):
@@ -34,7 +34,9 @@ class WeightShiftGeneratorStage(DenoisingStage):
         "data.window_size",
         "data.history_frames",
         "data.drop_all_conditions",
-        "data.movement_weight",
+        "data.expression_weight",
+        "data.pose_weight",
+        "data.max_snr_weight",
         "data.shown_noise",
         "data.noise_emphasis",
         "data.style_noise",
@@ -74,7 +76,7 @@ class WeightShiftGeneratorStage(DenoisingStage):
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> PWSGObjective:
         """See `Stage`."""
-        return PWSGObjective(model, feature_extractor, parts, new_scheduler(recipe), recipe.data.movement_weight)
+        return PWSGObjective(model, feature_extractor, parts, new_scheduler(recipe), LossWeights.of(recipe))
 
     def draws(self, recipe: Recipe, objective: Any) -> Draws:
         """Those of the diffusion, and the noise on the style."""
