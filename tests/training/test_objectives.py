@@ -309,9 +309,9 @@ def test_errors_weigh_what_their_channel_and_their_time_step_say() -> None:
 def test_the_loss_is_the_mean_of_weighed_errors() -> None:
     torch.manual_seed(0)
     batch = reaction_batch(3, 2)
-    model = denoiser()
+    model, encoder = denoiser(), vae()
     plain, weighed = (
-        GAFRGObjective(model, PerFRDiffFeatureExtractor(), {"emotion_vae": vae()}, scheduler(), weights)
+        GAFRGObjective(model, PerFRDiffFeatureExtractor(), {"emotion_vae": encoder}, scheduler(), weights)
         for weights in (LossWeights(), LossWeights(max_snr=5.0))
     )
     each = torch.stack([plain(rows(batch, index))["loss"] for index in range(3)])
