@@ -35,9 +35,6 @@ class DataConfig:
         shown_noise: most noise on the frames of a training window that were shown already, in the scores that the
             diffusion sees; how much there is, is drawn for each example. A model goes on from frames of its own, which
             are not quite like recorded ones, and is not to rely on their finest detail.
-        noise_emphasis: time steps of the diffusion are drawn with a density proportional to `t ** noise_emphasis`: 0
-            is uniform, as in equation 10. Few steps of sampling visit noisy ones mostly, and it is there that the
-            speaker and the style decide what a window becomes.
         style_noise: length of the noise on a style, before it is brought back to unit length, while weight shifts are
             learned. Keeps the shifts from knowing the people of the training clips by heart.
         whole_windows: share of the denoiser's training windows all of whose frames are new, where its `min_hop` asks
@@ -62,7 +59,6 @@ class DataConfig:
     pose_weight: float = 1.0
     max_snr_weight: float = 1.0
     shown_noise: float = 0.0
-    noise_emphasis: float = 0.0
     style_noise: float = 0.0
     whole_windows: float = 0.3
     personal_whole_windows: float = 1.0
@@ -72,7 +68,7 @@ class DataConfig:
         check_at_least(self, 2, "style_listeners", "style_clips")
         if not 0 <= self.drop_all_conditions < 1:
             raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")
-        check_at_least(self, 0, "expression_weight", "pose_weight", "shown_noise", "noise_emphasis", "style_noise")
+        check_at_least(self, 0, "expression_weight", "pose_weight", "shown_noise", "style_noise")
         check_at_least(self, 1, "max_snr_weight")
         for name in ("whole_windows", "personal_whole_windows"):
             if not 0 <= getattr(self, name) <= 1:

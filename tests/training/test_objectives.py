@@ -268,18 +268,6 @@ def test_diffusion_draws_lose_conditions_as_often_as_they_should() -> None:
     assert steps.min() < 10 and steps.max() > 989 and steps.float().mean().item() == pytest.approx(499.5, abs=20)
 
 
-@pytest.mark.parametrize("emphasis", [0.0, 1.0, 3.0])
-def test_time_steps_are_drawn_with_the_density_that_the_recipe_asks_for(emphasis: float) -> None:
-    draws = DiffusionDraws(1000, num_kinds=3, drop_each=0.0, drop_all=0.0, noise_emphasis=emphasis)
-    generator = torch.Generator().manual_seed(0)
-    steps = torch.stack([draws({"reactions": torch.zeros(1)}, generator)["timestep"] for _ in range(4000)]).float()
-    # The closed form of the distribution: P(t < x) = (x / 1000) ** (1 + emphasis).
-    for quantile in (0.1, 0.5, 0.9):
-        share = (steps < 1000 * quantile ** (1 / (1 + emphasis))).float().mean().item()
-        assert share == pytest.approx(quantile, abs=0.025)
-    assert steps.max() <= 999
-
-
 def test_style_noise_turns_the_style_by_as_much_as_was_asked_for_and_keeps_its_length() -> None:
     objective = pwsg_objective()
     batch = reaction_batch(2, 1, history=True)

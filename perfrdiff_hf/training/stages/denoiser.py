@@ -36,7 +36,6 @@ class DenoiserStage(DenoisingStage):
         "data.pose_weight",
         "data.max_snr_weight",
         "data.shown_noise",
-        "data.noise_emphasis",
         "data.whole_windows",
         "models.scheduler",
     )

@@ -54,7 +54,6 @@ class DenoisingStage(Stage):
             objective.denoiser.config.condition_dropout,
             recipe.data.drop_all_conditions,
             recipe.data.shown_noise,
-            recipe.data.noise_emphasis,
         )
 
     def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
@@ -82,40 +81,28 @@ class DiffusionDraws:
         drop_each: probability with which each goes missing by itself.
         drop_all: probability with which all go missing together.
         shown_noise: most noise on shown frames.
-        noise_emphasis: power of `t` in the density of time steps.
     """
 
     def __init__(
-        self,
-        num_timesteps: int,
-        num_kinds: int,
-        drop_each: float,
-        drop_all: float,
-        shown_noise: float = 0.0,
-        noise_emphasis: float = 0.0,
+        self, num_timesteps: int, num_kinds: int, drop_each: float, drop_all: float, shown_noise: float = 0.0
     ):
         self.num_timesteps = num_timesteps
         self.num_kinds = num_kinds
         self.drop_each = drop_each
         self.drop_all = drop_all
         self.shown_noise = shown_noise
-        self.noise_emphasis = noise_emphasis
 
     def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         each = torch.rand(self.num_kinds, generator=generator) < self.drop_each
         together = torch.rand(1, generator=generator) < self.drop_all
         drawn = {
-            "timestep": self._timestep(generator),
+            "timestep": torch.randint(self.num_timesteps, (), generator=generator),
             "noise": torch.randn(example["reactions"].shape, generator=generator),
             "dropped": each | together,
         }
         if self.shown_noise:
             drawn["shown_noise"] = self.shown_noise * torch.rand((), generator=generator)
         return drawn
-
-    def _timestep(self, generator: torch.Generator) -> Tensor:
-        place = torch.rand((), generator=generator, dtype=torch.float64) ** (1 / (1 + self.noise_emphasis))
-        return (self.num_timesteps * place).long()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ class WeightShiftGeneratorStage(DenoisingStage):
         "data.pose_weight",
         "data.max_snr_weight",
         "data.shown_noise",
-        "data.noise_emphasis",
         "data.style_noise",
         "data.personal_whole_windows",
         "models.denoiser",
