@@ -8,15 +8,15 @@ channels, added up. FRdist's own groups are those of the face; the loudness of t
 What a threshold is worth can be measured wherever there is a matrix to compare with. In the synthetic `bench` world,
 where the truth is which clips play the same script:
 
-| by | threshold | precision and recall, train | test |
+| by | threshold | precision and recall, val | test |
 |---|---|---|---|
-| sound | 6.3 | 0.86, 0.59 | 0.96, 0.50 |
-| sound | 8.0 | 0.60, 0.83 | 0.89, 0.78 |
-| face | 16.5 | 0.05, 0.10 | 0.18, 0.06 |
-| both | 30 | 0.23, 0.31 | 0.61, 0.32 |
+| sound | 6.3 | 0.81, 0.58 | 0.98, 0.58 |
+| sound | 8.0 | 0.75, 0.80 | 0.86, 0.83 |
+| face | 16.5 | 0.27, 0.29 | 0.33, 0.29 |
+| both | 30 | 0.57, 0.57 | 0.59, 0.49 |
 
-So there the sound tells who did the same, and the face alone does not: it shows each person's own style, and their
-reactions to the other, as much as what they say. To see it for other material:
+So there the sound alone tells best who did the same: a face shows each person's own style, and their reactions to the
+other, as much as what they say. To see it for other material:
 
     perfrdiff similarity DATA_DIR --split train
 
