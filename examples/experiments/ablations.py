@@ -49,10 +49,10 @@ CHANGES = {
     "no noise on styles": Change({"data.style_noise": 0}, starts="weight_shift_generator"),
     "no noise on shown frames": Change({"data.shown_noise": 0}),
     "shifts learn from shown frames": Change({"data.personal_whole_windows": 0.3}, starts="weight_shift_generator"),
-    "no shown frames": Change({"models.denoiser.min_hop": "null", "models.sampling.hop": 50}),
+    "no shown frames": Change({"models.denoiser.max_shown_frames": "null", "models.sampling.hop": 50}),
     "equation 9 for shown frames": Change(
         {
-            "models.denoiser.min_hop": "null",
+            "models.denoiser.max_shown_frames": "null",
             "models.sampling.hop": 50,
             "models.denoiser.conditions": "[audio, emotion, coefficients, past_emotion]",
         }

@@ -37,8 +37,8 @@ class DataConfig:
             are not quite like recorded ones, and is not to rely on their finest detail.
         style_noise: length of the noise on a style, before it is brought back to unit length, while weight shifts are
             learned. Keeps the shifts from knowing the people of the training clips by heart.
-        whole_windows: share of the denoiser's training windows all of whose frames are new, where its `min_hop` asks
-            for windows that begin with shown frames; the others have a random hop.
+        whole_windows: share of the denoiser's training windows all of whose frames are new, where it is to join shown
+            frames; the others begin with a random number of them, up to its `max_shown_frames`.
         personal_whole_windows: the same while weight shifts are learned. Frames of the recorded reaction tell who is
             reacting, and take from the weight shifts their reason to learn.
 

@@ -57,22 +57,22 @@ class EmotionWindows(ClipExamples):
 class ReactionWindows(ClipExamples):
     """For GAFRG and PWSG: what a speaker did, and recorded reactions that follow.
 
-    Item `i` belongs to the speaker of row `i` (the listener of row `partner[i]`). With a hop of `h` new frames from
-    frame `t` on, and windows of `w` frames:
+    Item `i` belongs to the speaker of row `i` (the listener of row `partner[i]`). With `h` new frames from frame
+    `t` on, and windows of `w` frames:
 
     | key | shape | frames |
     |---|---|---|
     | `speaker_audio`, `speaker_emotion`, `speaker_coefficients` | `(context_windows w, 78, 25, 58)` | until `t` |
     | `reactions` | `(num_reactions, w, channels)` | `[t + h - w, t + h)` |
     | `past_reactions` | `(num_reactions, w, channels)` | the window before |
-    | `hop` | `()`, only with `min_hop` | `h` |
+    | `shown_frames` | `()`, only with `max_shown_frames` | `w - h`, how many were shown already |
     | `history` | `(history_frames, 58)` | another clip of the same listener |
 
-    Without `min_hop`, `h` is `w`, and `t` is uniform over `[w, frames - w]`; with probability `w / frames` it is 0,
-    the first window of a clip. With `min_hop`, `h` is `w` in `whole_windows` of the items and else uniform over
-    `[min_hop, w]`; then `t` lies anywhere in the first window where it would be 0. Of the time before a clip nothing
-    has been seen: audio, emotion and movement are zeros, and the coefficients are the mean face. Streams that the
-    arrays lack have no key.
+    Without `max_shown_frames`, `h` is `w`, and `t` is uniform over `[w, frames - w]`; with probability `w / frames` it
+    is 0, the first window of a clip. With `max_shown_frames`, `h` is `w` in `whole_windows` of the items and else
+    uniform over `[w - max_shown_frames, w]`; then `t` lies anywhere in the first window where it would be 0. Of the
+    time before a clip nothing has been seen: audio, emotion and movement are zeros, and the coefficients are the mean
+    face. Streams that the arrays lack have no key.
 
     The first reaction is the one that was recorded with the speaker; the others are drawn without repetition from the
     other appropriate ones, with repetition if all together are fewer. Its channels are the 25 of emotion, and with
@@ -90,7 +90,7 @@ class ReactionWindows(ClipExamples):
         seed: fixes the examples.
         mean_face: `(58,)`, the face of a speaker who has not been seen yet.
         context_windows: windows of the speaker before `t`.
-        min_hop: see above.
+        max_shown_frames: see above.
         whole_windows: see above; in [0, 1].
         with_movement: see above.
 
@@ -110,7 +110,7 @@ class ReactionWindows(ClipExamples):
         seed: int = 0,
         mean_face: np.ndarray = MEAN_FACE,
         context_windows: int = 1,
-        min_hop: int | None = None,
+        max_shown_frames: int | None = None,
         whole_windows: float = 1.0,
         with_movement: bool = False,
     ) -> None:
@@ -121,7 +121,7 @@ class ReactionWindows(ClipExamples):
         self.window_size = window_size
         self.context_frames = context_windows * window_size
         self.history_frames = history_frames
-        self.min_hop = min_hop
+        self.max_shown_frames = max_shown_frames
         self.whole_windows = whole_windows
         check_lengths(arrays, 2 * window_size, f"two windows of {window_size} frames")
         check_streams(arrays, "emotion")
@@ -148,8 +148,8 @@ class ReactionWindows(ClipExamples):
         }
         batch["reactions"] = self._reactions_from(rows, begin)
         batch["past_reactions"] = self._reactions_from(rows, begin - self.window_size)
-        if self.min_hop is not None:
-            batch["hop"] = hops
+        if self.max_shown_frames is not None:
+            batch["shown_frames"] = self.window_size - hops
         if self.history_frames is not None:
             batch["history"] = np.stack([one[3] for one in drawn if one[3] is not None])
         return as_items(batch)
@@ -178,8 +178,8 @@ class ReactionWindows(ClipExamples):
         if generator.random() < size / frames:
             first = 0
         hop = size
-        if self.min_hop is not None and generator.random() >= self.whole_windows:
-            hop = int(generator.integers(self.min_hop, size + 1))
+        if self.max_shown_frames is not None and generator.random() >= self.whole_windows:
+            hop = int(generator.integers(size - self.max_shown_frames, size + 1))
             first = first or int(generator.integers(size))
         rows = self._rows(index, first + hop, generator)
         if self.history_frames is None:

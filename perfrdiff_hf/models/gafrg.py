@@ -79,10 +79,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         window_size: frames of a window, for positions that begin as sinusoids.
         context_windows: windows of the speaker that are a condition. Equation 3 conditions on all that the speaker
             did; the official model sees one window.
-        min_hop: fewest new frames of a window that the model is trained for. The other frames of a window, its first,
-            are then those already shown: they stand in the input as they are, told apart by a channel of their own,
-            and the condition is the speaker until the first new frame (equation 3 with w = the hop). None: all frames
-            of a window are new, as in the official model.
+        max_shown_frames: how many frames of a window, its first, may be those already shown: they stand in the input
+            as they are, told apart by a channel of their own, and the condition is the speaker until the first new
+            frame (equation 3 with w = the hop). None: all frames of a window are new, as in the official model.
         standardised: whether reactions, audio and coefficients go through the model as standard scores, with the
             statistics of the training data in its buffers. The official model reads them as they are.
 
@@ -116,7 +115,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         position_init: str = "uniform",
         window_size: int = WINDOW_SIZE,
         context_windows: int = 1,
-        min_hop: int | None = None,
+        max_shown_frames: int | None = None,
         standardised: bool = False,
     ):
         super().__init__()
@@ -134,8 +133,11 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             )
         if context_windows < 1:
             raise ValueError(f"context_windows must be at least 1; given: {context_windows}.")
-        if min_hop is not None and not 1 <= min_hop <= window_size:
-            raise ValueError(f"min_hop must lie between 1 and window_size ({window_size}); given: {min_hop}.")
+        if max_shown_frames is not None and not 1 <= max_shown_frames < window_size:
+            raise ValueError(
+                f"max_shown_frames must be at least 1 and less than window_size ({window_size}); given: "
+                f"{max_shown_frames}."
+            )
         widths = {
             "audio": audio_channels,
             "coefficients": coefficient_channels,
@@ -151,7 +153,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         )
         self.time_proj = Timesteps(time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu")
-        self.input_projection = nn.Linear(in_channels + (min_hop is not None), hidden_size)
+        self.input_projection = nn.Linear(in_channels + (max_shown_frames is not None), hidden_size)
         self.query_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.memory_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.layers = nn.ModuleList(
@@ -194,8 +196,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
 
     @property
     def joins_shown_frames(self) -> bool:
-        """Whether the first frames of a window may be those already shown; see `min_hop`."""
-        return self.config.min_hop is not None
+        """Whether the first frames of a window may be those already shown; see `max_shown_frames`."""
+        return self.config.max_shown_frames is not None
 
     def to_scores(self, reactions: Tensor) -> Tensor:
         """Reactions `(..., in_channels)` as the diffusion sees them: standard scores, or as they are."""
@@ -328,8 +330,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 `ConditionCache` made of it.
             weight_shifts: the listeners' shifts; None is the generic model.
             return_dict: return a `GAFRGOutput` rather than a tuple.
-            shown: `(batch, frames)` booleans, for a model with `min_hop`: which frames were shown already and stand
-                in `hidden_states` without noise; None: none.
+            shown: `(batch, frames)` booleans, for a model with `max_shown_frames`: which frames were shown already and
+                stand in `hidden_states` without noise; None: none.
 
         Returns:
             The predicted clean reactions, `(batch, frames, in_channels)`.
@@ -340,7 +342,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 cannot join them.
         """
         if shown is not None and not self.joins_shown_frames:
-            raise ValueError("shown needs a denoiser with min_hop; this one takes every frame of a window for new.")
+            raise ValueError(
+                "shown needs a denoiser with max_shown_frames; this one takes every frame of a window for new."
+            )
         cache = encoder_hidden_states
         if not isinstance(cache, ConditionCache):
             cache = self.cache_condition(cache, weight_shifts)

@@ -85,8 +85,7 @@ class PerFRDiffPipeline(ReactionPipeline):
     ):
         super().__init__()
         check_conditions(denoiser)
-        min_hop = denoiser.config.min_hop if denoiser is not None else None
-        sampling = check_sampling(sampling or {}, feature_extractor.window_size, min_hop)
+        sampling = check_sampling(sampling or {}, feature_extractor.window_size)
         self.register_modules(
             denoiser=denoiser,
             emotion_vae=emotion_vae,

@@ -58,8 +58,8 @@ class SamplingSettings:
         guidance_scale: strength of classifier-free guidance; 1 is none.
         guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; the other
             steps cost half.
-        hop: new frames of each window; its other frames, the first, are held as they were shown. None: all are new,
-            as in the official sampler. See `DenoisingReactor` for what the new frames answer.
+        hop: frames that each window gives. None: a whole window, as in the official sampler. See `DenoisingReactor`
+            for what the window holds beside them, and what they answer.
         generator: one source of noise, or one for each speaker.
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
 
@@ -107,13 +107,12 @@ class SamplingSettings:
         return self.guidance_scale != 1 and first * num_steps <= step < last * num_steps
 
 
-def check_sampling(sampling: Mapping[str, Any], window_size: int, min_hop: int | None = None) -> dict[str, Any]:
+def check_sampling(sampling: Mapping[str, Any], window_size: int) -> dict[str, Any]:
     """Saved sampling defaults as plain values for json.
 
     Args:
         sampling: some of the arguments of `SamplingSettings`, but no generator.
         window_size: frames of a window.
-        min_hop: the denoiser's.
 
     Raises:
         ValueError: if a name is unknown, or a value is out of range.
@@ -125,9 +124,9 @@ def check_sampling(sampling: Mapping[str, Any], window_size: int, min_hop: int |
         SamplingSettings(**sampling)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sampling is out of range: {error}") from error
-    hop, least = sampling.get("hop"), min_hop or 1
-    if hop is not None and not least <= hop <= window_size:
-        raise ValueError(f"sampling: hop must lie between {least} and {window_size} for this model; given: {hop}.")
+    hop = sampling.get("hop")
+    if hop is not None and hop > window_size:
+        raise ValueError(f"sampling: hop must lie between 1 and the {window_size} frames of a window; given: {hop}.")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in sampling.items()}
 
 

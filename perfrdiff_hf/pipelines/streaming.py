@@ -39,7 +39,7 @@ class ReactionSegment:
 class ReactionStream:
     """Reactions to behaviour that arrives bit by bit; made by a pipeline's `stream`.
 
-    Each window gives a segment of new frames, as many as the hop. In a session whose models answer until now (see
+    Each window gives a segment of new frames, as many as the hop. In a session whose models join shown frames (see
     `WindowReactor`), new frames from `t` on depend on the speaker's frames before `t`, and come out of `push` as soon
     as the speaker's frame `t - 1` is in (equation 3 with w = hop). Else they depend on the speaker's frames before the
     window, of which the first frames are those already shown. The first segment, at frame 0, depends on nothing that
@@ -175,7 +175,7 @@ class ReactionStream:
 
     def count_segments(self, frames: int) -> int:
         """How many segments begin before a frame, counted from the beginning of the stream."""
-        return 1 + max(0, -(-(frames - self.reactor.new_frames(0)) // self.reactor.hop))
+        return 1 + max(0, -(-(frames - self.reactor.given_frames(0)) // self.reactor.hop))
 
     @property
     def is_due(self) -> bool:
@@ -208,19 +208,21 @@ class ReactionStream:
         with self._lock:
             if not self.is_due:
                 return None
-            size, new = self.reactor.window_size, self.reactor.new_frames(self._next)
+            size, shown = self.reactor.window_size, self.reactor.shown_frames(self._next)
+            begin = 2 * size - shown
             return DueWindow(
                 self._hearing.before(self.reactor.answered(self._next)),
                 self.batch_size,
-                previous=self._shown[:, :, new : new + size],
-                held=self._shown[:, :, new + size :] if new < size else None,
+                previous=self._shown[:, :, begin - size : begin],
+                held=self._shown[:, :, begin:] if shown else None,
                 start=self._next,
                 session=self._session,
             )
 
     def segment(self, window: DueWindow, reactions: Tensor) -> ReactionSegment:
         """The new frames of the reactions `(batch, num_reactions, window, channels)` to a due window, decoded."""
-        new = reactions[:, :, -self.reactor.new_frames(window.start) :]
+        shown = self.reactor.shown_frames(window.start)
+        new = reactions[:, :, shown : shown + self.reactor.given_frames(window.start)]
         return ReactionSegment(window.start, *self.reactor.decode(new), new)
 
     def show(self, window: DueWindow, segment: ReactionSegment) -> bool:

@@ -72,10 +72,13 @@ class WindowReactor(ABC):
         dtype: of the streams that `react` gets.
         num_reactions: to each speaker.
         channels: of a reaction, as `react` gives it.
-        hop: new frames of each window, from 1 to the length of a window, which is what None stands for.
-        answers_until_now: what the new frames answer. True: the speaker until the first of them. False: the speaker
-            until the window's first frame, as in the official program; with a short hop they answer what was done the
-            longer ago, and the first window of a session, with nothing to hold, is new as a whole.
+        hop: frames that each window gives, from 1 to the length of a window, which is what None stands for.
+        max_shown_frames: how many frames of a window, its first, may be those already shown, where the new ones answer
+            the speaker until the first of them. Where a hop leaves room for more, the window looks ahead: the frames
+            after the hop are made, but given by later windows, which know more of the speaker. None: as many as the
+            hop leaves are shown already, and the new frames answer the speaker until the window's first frame, as in
+            the official program; with a short hop that was the longer ago, and the first window of a session, with
+            nothing to hold, is new as a whole.
         context_windows: windows of the speaker that are a condition.
 
     Raises:
@@ -90,7 +93,7 @@ class WindowReactor(ABC):
         num_reactions: int = 1,
         channels: int = EMOTION_CHANNELS,
         hop: int | None = None,
-        answers_until_now: bool = False,
+        max_shown_frames: int | None = None,
         context_windows: int = 1,
     ):
         self.feature_extractor = feature_extractor
@@ -100,18 +103,23 @@ class WindowReactor(ABC):
         self.channels = channels
         self.window_size = feature_extractor.window_size
         self.hop = self.window_size if hop is None else hop
-        self.answers_until_now = answers_until_now
+        self.max_shown_frames = max_shown_frames
         self.context_frames = context_windows * self.window_size
         if not 1 <= self.hop <= self.window_size:
             raise ValueError(f"hop must lie between 1 and the {self.window_size} frames of a window; given: {hop}.")
 
-    def new_frames(self, start: int) -> int:
-        """How many new frames the window has whose first new frame is `start`, since its session began."""
-        return self.hop if start or self.answers_until_now else self.window_size
+    def given_frames(self, start: int) -> int:
+        """How many frames the window gives whose first new frame is `start`, since its session began."""
+        return self.hop if start or self.max_shown_frames is not None else self.window_size
+
+    def shown_frames(self, start: int) -> int:
+        """How many frames of that window, its first, were shown already."""
+        room = self.window_size - self.given_frames(start)
+        return room if self.max_shown_frames is None else min(room, self.max_shown_frames)
 
     def answered(self, start: int) -> int:
-        """The speaker's frame until which the window answers whose first new frame is `start`."""
-        return start if self.answers_until_now else start + self.new_frames(start) - self.window_size
+        """The speaker's frame until which that window answers."""
+        return start - self.shown_frames(start) if self.max_shown_frames is None else start
 
     def nothing_shown(self, batch_size: int, frames: int) -> Tensor:
         """Reactions before a session, `(batch, num_reactions, frames, channels)`: zeros."""
@@ -167,9 +175,9 @@ class WindowReactor(ABC):
 class DenoisingReactor(WindowReactor):
     """PerFRDiff's window: encode the speaker, denoise reactions, decode their coefficients.
 
-    With a denoiser that joins shown frames (`min_hop`), new frames answer the speaker until now: equation 3 with w =
-    hop. With another, as converted from the official program, a hop shorter than a window makes the seam between
-    windows smooth (`join_held`) and nothing else.
+    With a denoiser that joins shown frames (`max_shown_frames`), new frames answer the speaker until now: equation 3
+    with w = hop. With another, as converted from the official program, a hop shorter than a window makes the seam
+    between windows smooth (`join_held`) and nothing else.
 
     Args:
         sampler: which denoises, and for which listeners.
@@ -178,7 +186,7 @@ class DenoisingReactor(WindowReactor):
         device: where it reacts.
 
     Raises:
-        ValueError: if the hop is out of range, or shorter than the denoiser was trained for.
+        ValueError: if the hop is out of range.
     """
 
     def __init__(
@@ -198,11 +206,9 @@ class DenoisingReactor(WindowReactor):
             settings.num_reactions,
             config.in_channels,
             settings.hop,
-            sampler.denoiser.joins_shown_frames,
+            config.max_shown_frames,
             config.context_windows,
         )
-        if self.hop < (config.min_hop or 1):
-            raise ValueError(f"hop must be at least {config.min_hop}, as the denoiser was trained; given: {self.hop}.")
         self.sampler = sampler
         self.emotion_vae = emotion_vae
 

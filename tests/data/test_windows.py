@@ -349,9 +349,9 @@ def test_what_does_not_fit_is_named(arrays, appropriate, tmp_path):
         StyleClips(arrays, appropriate, "between")
 
 
-def test_windows_with_a_hop_end_with_new_frames_that_follow_the_speaker(arrays, appropriate):
+def test_windows_that_begin_with_shown_frames_end_with_new_ones_that_follow_the_speaker(arrays, appropriate):
     windows = ReactionWindows(
-        arrays, appropriate, 2, W, context_windows=2, min_hop=3, whole_windows=0.3, with_movement=True
+        arrays, appropriate, 2, W, context_windows=2, max_shown_frames=W - 3, whole_windows=0.3, with_movement=True
     )
     hops, firsts = Counter(), set()
     for epoch in range(60):
@@ -360,7 +360,7 @@ def test_windows_with_a_hop_end_with_new_frames_that_follow_the_speaker(arrays, 
             item = windows[index]
             assert item["speaker_emotion"].shape == (2 * W, 25)
             assert item["reactions"].shape == item["past_reactions"].shape == (2, W, 83)
-            hop, partner = int(item["hop"]), int(arrays.partner[index])
+            hop, partner = W - int(item["shown_frames"]), int(arrays.partner[index])
             # Frame numbers of the recorded reaction, told by its movement: unseen frames are zeros.
             rest = np.arange(FRAMES).mean() / 1000
             last = round((float(item["reactions"][0, -1, 25]) + rest) * 1000)

@@ -132,7 +132,7 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     size = WorldSize(dyads=(1, 1, 2), clips=2, scripts=(1, 1, 2), sample_rate=8000, sound="ULAW")
     world = write_synthetic_world(tmp_path / "world", size, seed=0)
     sampling = {"num_inference_steps": 1, "guidance_scale": 1.0, "hop": 25}
-    make_pipeline(in_channels=83, min_hop=10, sampling=sampling).save_pretrained(tmp_path / "model")
+    make_pipeline(in_channels=83, max_shown_frames=40, sampling=sampling).save_pretrained(tmp_path / "model")
     quality = runpy.run_path(str(EXPERIMENTS / "quality.py"))
     quality["main"].__globals__["NUM_REACTIONS"] = 2
     quality["main"].__globals__["HOPS"] = (50, 40)

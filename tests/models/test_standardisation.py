@@ -81,8 +81,8 @@ def test_standard_scores_are_what_the_condition_is_made_of():
     ("options", "message"),
     [
         ({"in_channels": 58}, "in_channels must be 25 .* or 83"),
-        ({"min_hop": 0}, "min_hop must lie between 1 and window_size"),
-        ({"min_hop": 51}, "min_hop must lie between 1 and window_size"),
+        ({"max_shown_frames": 0}, "max_shown_frames must be at least 1 and less than window_size"),
+        ({"max_shown_frames": 50}, "max_shown_frames must be at least 1 and less than window_size"),
         ({"context_windows": 0}, "context_windows must be at least 1"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.models.gafrg import GAFRGOutput
+from perfrdiff_hf.pipelines import sampling
 from perfrdiff_hf.pipelines.serving import serve
 
 
@@ -20,7 +21,7 @@ HOP = 12
 @pytest.fixture(scope="module")
 def live(make_pipeline) -> PerFRDiffPipeline:
     """A generator of 83 channels in standard scores that joins shown frames."""
-    pipeline = make_pipeline(in_channels=83, min_hop=5, standardised=True, context_windows=2)
+    pipeline = make_pipeline(in_channels=83, max_shown_frames=45, standardised=True, context_windows=2)
     scores = torch.Generator().manual_seed(3)
     pipeline.denoiser.reaction_scores.fit(
         0.3 * torch.rand(83, generator=scores), 0.1 + torch.rand(83, generator=scores)
@@ -94,6 +95,31 @@ def test_a_hop_of_a_whole_window_shows_nothing(live, speaker, seeded, monkeypatc
     assert shown_frames and all(shown is None for shown in shown_frames)
 
 
+def test_a_window_with_few_shown_frames_looks_ahead_and_gives_its_hop(make_pipeline, speaker, seeded, monkeypatch):
+    pipeline = make_pipeline(in_channels=83, max_shown_frames=8)
+    shown_frames = []
+
+    def watched(hidden, *arguments, shown=None):
+        shown_frames.append(shown)
+        # Every new frame tells how many frames of its window lie before it.
+        place = torch.arange(50.0)[:, None].expand(50, 83) / 25
+        return GAFRGOutput(sample=place.expand(len(hidden), -1, -1))
+
+    monkeypatch.setattr(pipeline.denoiser, "forward", watched)
+    monkeypatch.setattr(sampling, "join_held", lambda predictions, held, meets: predictions)
+    options = {"num_reactions": 1, "num_inference_steps": 2, "guidance_scale": 1.0}
+    segments = pipeline.stream(batch_size=2, generator=seeded(), hop=HOP, **options).push(**part(speaker, 0, 60))
+    assert [one.start for one in segments] == [0, 12, 24, 36, 48, 60]
+    assert all((shown.sum(1) == 8).all() and shown[:, :8].all() for shown in shown_frames)
+    for segment in segments:
+        places = 25 * segment.reactions[0, 0].mean(-1)  # the scheduler leaves a little noise
+        assert places.round().tolist() == list(range(8, 8 + HOP))
+    # A hop that leaves less room shows less.
+    shown_frames.clear()
+    pipeline.stream(batch_size=2, generator=seeded(), hop=45, **options).push(**part(speaker, 0, 60))
+    assert all((shown.sum(1) == 5).all() for shown in shown_frames)
+
+
 def test_sessions_of_any_phase_share_a_batch(live, speaker, histories):
     def opened():
         return [
@@ -133,22 +159,20 @@ def test_flush_answers_the_last_frames(live, speaker, seeded, heard):
     assert [one.start for one in segments] == ([] if not heard else list(range(0, heard + HOP, HOP)))
 
 
-def test_a_hop_must_be_one_that_the_model_was_trained_for(live, speaker):
-    with pytest.raises(ValueError, match="hop must be at least 5, as the denoiser was trained; given: 4"):
-        live(**speaker, hop=4)
+def test_a_hop_must_lie_within_a_window(live, speaker):
     with pytest.raises(ValueError, match="hop must lie between 1 and the 50 frames of a window; given: 51"):
         live(**speaker, hop=51)
 
 
 def test_frames_are_not_shown_to_a_model_that_cannot_join_them(pipeline):
     tokens = pipeline.denoiser.encode_condition({"audio": torch.zeros(1, 50, 78)})
-    with pytest.raises(ValueError, match="shown needs a denoiser with min_hop"):
+    with pytest.raises(ValueError, match="shown needs a denoiser with max_shown_frames"):
         pipeline.denoiser(torch.zeros(1, 50, 25), 3, tokens, shown=torch.zeros(1, 50, dtype=torch.bool))
 
 
 def test_how_to_sample_is_saved_and_a_call_goes_before_it(make_pipeline, speaker, seeded, tmp_path):
     sampling = {"num_reactions": 3, "num_inference_steps": 2, "guidance_scale": 1.5, "guidance_interval": (0, 0.5)}
-    pipeline = make_pipeline(in_channels=83, min_hop=5, sampling={**sampling, "hop": HOP})
+    pipeline = make_pipeline(in_channels=83, max_shown_frames=45, sampling={**sampling, "hop": HOP})
     pipeline.save_pretrained(tmp_path)
     loaded = PerFRDiffPipeline.from_pretrained(tmp_path)
     loaded.set_progress_bar_config(disable=True)
@@ -162,23 +186,23 @@ def test_how_to_sample_is_saved_and_a_call_goes_before_it(make_pipeline, speaker
 
 
 @pytest.mark.parametrize(
-    ("sampling", "message"),
+    ("saved", "message"),
     [
         ({"steps": 4}, "sampling may hold num_reactions, .*; given also: steps"),
-        ({"hop": 4}, "hop must lie between 5 and 50 for this model; given: 4"),
-        ({"hop": 51}, "hop must lie between 5 and 50 for this model; given: 51"),
+        ({"hop": 0}, "hop must be at least 1; given: 0"),
+        ({"hop": 51}, "hop must lie between 1 and the 50 frames of a window; given: 51"),
         ({"num_inference_steps": 0}, "num_inference_steps must be at least 1"),
         ({"eta": 2.0}, r"eta must lie in \[0, 1\]"),
         ({"guidance_interval": [0.5, 0.1]}, "guidance_interval must rise"),
         ({"generator": 3}, "given also: generator"),
     ],
 )
-def test_saved_sampling_out_of_range_is_found_when_it_is_loaded(make_pipeline, tmp_path, sampling, message):
+def test_saved_sampling_out_of_range_is_found_when_it_is_loaded(make_pipeline, tmp_path, saved, message):
     with pytest.raises(ValueError, match=message):
-        make_pipeline(min_hop=5, sampling=sampling)
-    make_pipeline(min_hop=5).save_pretrained(tmp_path)
+        make_pipeline(max_shown_frames=45, sampling=saved)
+    make_pipeline(max_shown_frames=45).save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
-    (tmp_path / "model_index.json").write_text(json.dumps({**index, "sampling": sampling}))
+    (tmp_path / "model_index.json").write_text(json.dumps({**index, "sampling": saved}))
     with pytest.raises(ValueError, match=message):
         PerFRDiffPipeline.from_pretrained(tmp_path)
 

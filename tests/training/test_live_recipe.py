@@ -19,7 +19,7 @@ from perfrdiff_hf.training.stages import PERFRDIFF
 CHANGES: dict[str, Any] = {
     "models": {
         "style_encoder": {"movement": True},
-        "denoiser": {"in_channels": 83, "min_hop": 4, "standardised": True, "context_windows": 2},
+        "denoiser": {"in_channels": 83, "max_shown_frames": 6, "standardised": True, "context_windows": 2},
         "scheduler": {"clip_sample": False, "timestep_spacing": "trailing"},
         "sampling": {"num_inference_steps": 2, "guidance_scale": 1.0, "hop": 8},
     },

@@ -309,10 +309,10 @@ def test_the_loss_is_the_mean_of_weighed_errors() -> None:
 
 
 def test_only_new_frames_are_learned_and_shown_ones_stand_there_without_noise() -> None:
-    model = denoiser(min_hop=3, window_size=WINDOW, standardised=True)
+    model = denoiser(max_shown_frames=WINDOW - 3, window_size=WINDOW, standardised=True)
     model.reaction_scores.fit(torch.rand(25), 0.5 + torch.rand(25))
     objective = GAFRGObjective(model, PerFRDiffFeatureExtractor(), {"emotion_vae": vae()}, scheduler())
-    batch = reaction_batch(3, 2) | {"hop": torch.tensor([3, 7, WINDOW])}
+    batch = reaction_batch(3, 2) | {"shown_frames": WINDOW - torch.tensor([3, 7, WINDOW])}
     given: list[tuple[Tensor, Tensor]] = []
     predicted = torch.randn(6, WINDOW, 25)
 

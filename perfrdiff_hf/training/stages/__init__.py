@@ -32,9 +32,8 @@ class PerFRDiffSystem(System):
     def check_recipe(self, recipe: Recipe) -> None:
         """See `System`; also that reactions can be sampled as `models.sampling` says."""
         super().check_recipe(recipe)
-        min_hop = recipe.arguments("denoiser").get("min_hop")
         try:
-            check_sampling(recipe.arguments("sampling"), recipe.data.window_size, min_hop)
+            check_sampling(recipe.arguments("sampling"), recipe.data.window_size)
         except ValueError as error:
             raise ValueError(f"Configuration: models.{error}") from error
 

@@ -32,7 +32,7 @@ def window_arguments(recipe: Recipe) -> dict[str, Any]:
     return {
         "window_size": recipe.data.window_size,
         "context_windows": denoiser.get("context_windows", 1),
-        "min_hop": denoiser.get("min_hop"),
+        "max_shown_frames": denoiser.get("max_shown_frames"),
         "with_movement": denoiser.get("in_channels", EMOTION_CHANNELS) > EMOTION_CHANNELS,
     }
 
@@ -171,7 +171,7 @@ class DenoisingObjective(Objective):
         Args:
             denoiser: the generator.
             batch: `reactions`, `noise` and, for equation 9, `past_reactions` (b, k, w, channels); `timestep` (b,);
-                `dropped` (b, kinds); `hop` (b,) for a generator with `min_hop`, and perhaps `shown_noise` (b,);
+                `dropped` (b, kinds); `shown_frames` (b,) for a generator that joins them, perhaps `shown_noise` (b,);
                 `speaker_audio` (b, n, 78), `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many
                 frames as its context.
             shifts: of `b` listeners; None trains the generic generator.
@@ -183,7 +183,7 @@ class DenoisingObjective(Objective):
         noisy = self.scheduler.add_noise(reactions, batch["noise"], timestep)
         marks: dict[str, Tensor] = {}
         if denoiser.joins_shown_frames:
-            shown = _shown_frames(batch["hop"], reactions.shape)
+            shown = _shown_frames(batch["shown_frames"], reactions.shape)
             clean = reactions
             if "shown_noise" in batch:  # the noise of these frames is used nowhere else
                 clean = reactions + batch["shown_noise"][:, None, None, None] * batch["noise"]
@@ -214,8 +214,8 @@ class DenoisingObjective(Objective):
         return (loss.mean(dim=-1) * is_new).sum() / is_new.sum()
 
 
-def _shown_frames(hops: Tensor, shape: torch.Size) -> Tensor:
-    """Which frames of windows `(b, k, w)` were shown already, for the hops `(b,)`."""
+def _shown_frames(counts: Tensor, shape: torch.Size) -> Tensor:
+    """Which frames of windows `(b, k, w)` were shown already, from how many `(b,)`."""
     examples, repeats, frames, _ = shape
-    shown = torch.arange(frames, device=hops.device) < frames - hops[:, None]
+    shown = torch.arange(frames, device=counts.device) < counts[:, None]
     return shown[:, None].expand(examples, repeats, frames)
