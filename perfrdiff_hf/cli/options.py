@@ -16,7 +16,7 @@ def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) 
     group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
     group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: as saved with the model)")
     group.add_argument("--guidance_scale", type=float, help="guidance (default: as saved with the model)")
-    group.add_argument("--hop", type=int, help="new frames of each window (default: as saved with the model)")
+    group.add_argument("--hop", type=int, help="frames that each window gives (default: as saved with the model)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
 

@@ -225,8 +225,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             num_inference_steps: denoising steps of each window; 50.
             guidance_scale: strength of classifier-free guidance; 1 is none; 7.5.
             guidance_interval: the part of the steps that is guided, as fractions from 0 (most noise) to 1; all.
-            hop: new frames of each window, whose other frames are held as they were shown; a whole window. See
-                `DenoisingReactor` for what they answer.
+            hop: frames that each window gives; a whole window. See `DenoisingReactor` for what they answer.
             generator: source of noise, or a list with one for each clip.
             eta: noise of each DDIM step, from 0 to 1; 0.
             output_type: `"pt"` or `"np"`.
