@@ -199,6 +199,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         hop: int | None = None,
         generator: Generators = None,
         eta: float | None = None,
+        binarise_action_units: bool | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -228,6 +229,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             hop: frames that each window gives; a whole window. See `DenoisingReactor` for what they answer.
             generator: source of noise, or a list with one for each clip.
             eta: noise of each DDIM step, from 0 to 1; 0.
+            binarise_action_units: whether action units are 0 or 1, as in recorded emotion; no.
             output_type: `"pt"` or `"np"`.
             return_dict: return a `ReactionOutput` rather than a tuple.
             callback_on_step_end: called as `f(pipeline, step, timestep, tensors)` after each denoising step, counted
@@ -269,6 +271,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             hop=hop,
             generator=generator,
             eta=eta,
+            binarise_action_units=binarise_action_units,
         )
         reactions, coefficients = self.react(checked, reactor)
         return self.output(reactions, coefficients, output_type, return_dict)

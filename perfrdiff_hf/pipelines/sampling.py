@@ -12,7 +12,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ..behaviour import EMOTION_CHANNELS
+from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS
 from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
 from ..models.weight_shifts import WeightShifts
 
@@ -62,9 +62,11 @@ class SamplingSettings:
             for what the window holds beside them, and what they answer.
         generator: one source of noise, or one for each speaker.
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
+        binarise_action_units: whether action units are 0 or 1, as in recorded emotion, where they say what occurs. The
+            official sampler leaves them as they are predicted, and one that is far from occurring still trembles.
 
     Raises:
-        TypeError: if a generator is none.
+        TypeError: if a generator is none, or `binarise_action_units` is no boolean.
         ValueError: if a value lies outside its range.
     """
 
@@ -75,6 +77,7 @@ class SamplingSettings:
     hop: int | None = None
     generator: Generators = None
     eta: float = 0.0
+    binarise_action_units: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_reactions", "num_inference_steps", "hop"):
@@ -83,6 +86,8 @@ class SamplingSettings:
                 raise ValueError(f"{name} must be at least 1; given: {value}.")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1]; given: {self.eta}.")
+        if not isinstance(self.binarise_action_units, bool):
+            raise TypeError(f"binarise_action_units must be true or false; given: {self.binarise_action_units!r}.")
         first, last = self.guidance_interval
         object.__setattr__(self, "guidance_interval", (first, last))  # a list would make the settings unhashable
         if not 0 <= first <= last <= 1:
@@ -242,6 +247,9 @@ class WindowSampler:
         reactions = self.denoiser.from_scores(latents)
         emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
         reactions = torch.cat([emotion.clamp(-1.0, 1.0), movement], dim=-1)
+        if self.settings.binarise_action_units:
+            units = reactions[..., ACTION_UNITS]
+            reactions[..., ACTION_UNITS] = (units > 0.5).to(units)
         if held is not None:
             reactions[:, :, : held.shape[2]] = held
         return reactions

@@ -194,6 +194,7 @@ def test_how_to_sample_is_saved_and_a_call_goes_before_it(make_pipeline, speaker
         ({"num_inference_steps": 0}, "num_inference_steps must be at least 1"),
         ({"eta": 2.0}, r"eta must lie in \[0, 1\]"),
         ({"guidance_interval": [0.5, 0.1]}, "guidance_interval must rise"),
+        ({"binarise_action_units": 1}, "binarise_action_units must be true or false; given: 1"),
         ({"generator": 3}, "given also: generator"),
     ],
 )
@@ -205,6 +206,23 @@ def test_saved_sampling_out_of_range_is_found_when_it_is_loaded(make_pipeline, t
     (tmp_path / "model_index.json").write_text(json.dumps({**index, "sampling": saved}))
     with pytest.raises(ValueError, match=message):
         PerFRDiffPipeline.from_pretrained(tmp_path)
+
+
+def test_action_units_can_be_made_to_occur_or_not(make_pipeline, live, speaker, seeded):
+    plain = live(**speaker, generator=seeded(), hop=50, **FAST)
+    binary = live(**speaker, generator=seeded(), hop=50, binarise_action_units=True, **FAST)
+    # The first window has no past, so the same noise gives the same frames but for the rounding.
+    units = plain.reactions[:, :, :50, :15]
+    assert 0 < (units > 0.5).float().mean() < 1 and not set(units.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(binary.reactions[:, :, :50, :15], (units > 0.5).float())
+    assert torch.equal(binary.reactions[:, :, :50, 15:], plain.reactions[:, :, :50, 15:])
+    assert torch.equal(binary.coefficients[:, :, :50], plain.coefficients[:, :, :50])
+    assert set(binary.reactions[..., :15].unique().tolist()) == {0.0, 1.0}
+    saved = make_pipeline(in_channels=83, max_shown_frames=45, sampling={"binarise_action_units": True})
+    assert set(saved(**speaker, generator=seeded(), hop=HOP, **FAST).reactions[..., :15].unique().tolist()) == {
+        0.0,
+        1.0,
+    }
 
 
 def test_a_clip_may_end_within_a_hop(live, speaker, seeded):
