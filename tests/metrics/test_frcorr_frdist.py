@@ -25,7 +25,8 @@ def test_more_neighbours_never_hurt(clips):
     for more in (clips.appropriate, np.ones((6, 6), dtype=bool)):
         for name, better in ((frcorr_per_clip, np.greater_equal), (frdist_per_clip, np.less_equal)):
             before, after = (name(clips.predictions, clips.targets, matrix) for matrix in (few, more))
-            assert better(after, before).all()
+            # As many rows as there are neighbours go into one matrix product, whose last bit depends on its size.
+            assert (better(after, before) | np.isclose(after, before, rtol=1e-14, atol=0)).all()
             assert (after != before).any()
         few = more
 

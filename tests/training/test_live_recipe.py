@@ -88,7 +88,7 @@ def test_it_reacts_as_it_was_saved(workshop: Any, live: Path, pipeline: PerFRDif
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [
-        ({"hop": 3}, "models.sampling: hop must lie between 4 and 20 for this model; given: 3"),
+        ({"hop": 21}, "models.sampling: hop must lie between 1 and the 20 frames of a window; given: 21"),
         ({"steps": 3}, "models.sampling may hold num_reactions, .*; given also: steps"),
     ],
 )
