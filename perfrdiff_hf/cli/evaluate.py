@@ -149,12 +149,10 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path], hop
 def reference_systems(options: argparse.Namespace, task: Task, num_reactions: int) -> dict[str, Any]:
     """The reference rows: those made from training clips where these are long enough, and oracles where there are."""
     from ..baselines import oracle_rows, reference_rows
-    from ..data.arrays import ClipArrays
-    from ..data.react2024.dataset import load_react2024
+    from ..data.catalogue import load_dyads
     from ..evaluation.task import stacked
 
-    dataset = load_react2024(options.data_dir, "train", streams=("emotion",), cache_dir=options.cache_dir)
-    seen = ClipArrays.from_dataset(dataset)
+    seen = load_dyads(None, options.data_dir, "train", streams=("emotion",), cache_dir=options.cache_dir).arrays
     reactions = speakers = None
     if int(seen.num_frames.min()) >= task.num_frames:
         reactions = stacked(seen, task.num_frames)

@@ -21,23 +21,18 @@ other, as much as what they say. To see it for other material:
     perfrdiff similarity DATA_DIR --split train
 
 prints precision and recall over thresholds, and with `--threshold T --write` leaves `neighbour_emotion_<split>.npy` in
-a folder that has no matrix, for `load_appropriateness` to find.
+a folder that has no matrix, for the loader to find.
 """
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
-from ..data.react2024.appropriateness import load_appropriateness
-from ..data.react2024.layout import cut_matrix_path
-from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
 
 
@@ -153,27 +148,3 @@ def _distances(groups: list[tuple[float, np.ndarray]]) -> np.ndarray:
         parts = list(threads.map(measure, np.array_split(pairs, max(1, len(pairs) // 1024))))
     distances[tuple(pairs.T)] = np.concatenate(parts)
     return distances + distances.T
-
-
-def write_matrix(data_dir: str | os.PathLike, split: str, matrix: np.ndarray) -> Path:
-    """Leave a matrix in a folder in the REACT2024 layout that has none, for `load_appropriateness` to find.
-
-    Args:
-        data_dir: the folder.
-        split: "train", "val" or "test".
-        matrix: `(rows, rows)` booleans, as from `similar_speakers`.
-
-    Returns:
-        The file, `neighbour_emotion_<split>.npy`.
-
-    Raises:
-        FileExistsError: if the folder has a matrix for the split; nothing is written then.
-    """
-    path = cut_matrix_path(data_dir, split)
-    try:
-        load_appropriateness(data_dir, split)
-    except FileNotFoundError:
-        with file_beside(path) as beside:
-            np.save(beside, matrix)
-        return path
-    raise FileExistsError(f"{data_dir} has a matrix for {split} already; {path.name} is not written.")
