@@ -49,11 +49,15 @@ def run(options: argparse.Namespace) -> None:
         truth = dyads.appropriate
     except FileNotFoundError:
         truth = None
-    others = distances[~np.eye(len(distances), dtype=bool)]
+    among = dyads.source.comparable(options.split, dyads.dataset)
+    others = distances[~np.eye(len(distances), dtype=bool) & (True if among is None else among)]
+    if not len(others):
+        print("No two speakers have the same prompt and the same known role: every clip has its own reaction alone.")
+        others = np.zeros(1)
     thresholds = [options.threshold] if options.threshold is not None else np.quantile(others, QUANTILES).tolist()
     print("threshold  reactions per clip" + "  precision  recall" * (truth is not None))
     for threshold in thresholds:
-        matrix = similar_speakers(distances, threshold)
+        matrix = similar_speakers(distances, threshold, among)
         line = f"{threshold:9.2f}  {matrix.sum(axis=1).mean():18.1f}"
         print(line if truth is None else f"{line}  {'{:9.3f}  {:6.3f}'.format(*precision_recall(matrix, truth))}")
     if options.write:

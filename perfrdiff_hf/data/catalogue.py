@@ -9,11 +9,14 @@ from pathlib import Path
 from ..behaviour import STREAMS
 from .dyads import check_split, check_streams
 from .react2024.source import React2024Source, SyntheticSource
+from .seamless.source import SeamlessSource
 from .source import Dyads, DyadSource
 
 
 # The first that recognises a folder reads it.
-SOURCES: dict[str, type[DyadSource]] = {source.name: source for source in (SyntheticSource, React2024Source)}
+SOURCES: dict[str, type[DyadSource]] = {
+    source.name: source for source in (SeamlessSource, SyntheticSource, React2024Source)
+}
 
 
 def register_source(source: type[DyadSource]) -> type[DyadSource]:

@@ -27,6 +27,8 @@ SPLITS = ("train", "val", "test")
 NAME_COLUMNS = ("site", "session", "person", "clip", "listener_id")
 # A column of sources that cut several clips from one conversation: where one clip is one conversation it is left out.
 CONVERSATION = "conversation"
+# A column of sources that know it: the part of a clip in which its listener speaks, 0 to 1.
+SPEECH = "speech"
 
 
 class Recording(NamedTuple):
@@ -118,7 +120,8 @@ def build_dyads(
         read_row: gives `num_frames`, each stream `(num_frames, width)` and the `own_columns` of a listener; it must
             be picklable, since several processes may call it.
         fingerprint: stands for everything that the rows depend on; see `fingerprint_of`.
-        own_columns: names of further columns of strings, which the source keeps for itself.
+        own_columns: names of further columns, `SPEECH` of numbers, the others of strings. `select_rows` keeps
+            `CONVERSATION` and `SPEECH`; the source keeps the others for itself.
         cache_dir: where to keep the rows; None is the cache of `datasets`.
         num_proc: how many processes read.
     """
@@ -152,7 +155,7 @@ def select_rows(dataset: Dataset, keep: list[int]) -> Dataset:
     identity = blake2b(f"{dataset._fingerprint} {keep}".encode(), digest_size=8).hexdigest()
     joined = datasets.concatenate_datasets(runs) if len(runs) > 1 else runs[0]
     joined = joined.add_column("partner", np.array(partner, np.int64), new_fingerprint=identity)
-    rest = [name for name in (CONVERSATION, *STREAMS) if name in joined.column_names]
+    rest = [name for name in (CONVERSATION, SPEECH, *STREAMS) if name in joined.column_names]
     joined = joined.select_columns([*NAME_COLUMNS, "partner", "num_frames", *rest])
     joined._fingerprint = identity
     return joined
@@ -194,7 +197,7 @@ class DyadBuilder(datasets.GeneratorBasedBuilder):
     DEFAULT_WRITER_BATCH_SIZE = 64
 
     def _info(self) -> datasets.DatasetInfo:
-        own = dict.fromkeys(self.config.own_columns, Value("string"))
+        own = {name: Value("float32" if name == SPEECH else "string") for name in self.config.own_columns}
         return datasets.DatasetInfo(features=Features({**features(self.config.streams), **own}))
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:

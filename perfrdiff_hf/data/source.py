@@ -140,7 +140,7 @@ class Dyads:
     @cached_property
     def appropriate(self) -> np.ndarray:
         """Bool `(rows, rows)`; see `DyadSource.appropriate`."""
-        return self.source.appropriate(self.split, self.personal)
+        return self.source.appropriate(self.split, self.personal, self.dataset)
 
     @property
     def mask(self) -> ChannelMask:

@@ -85,14 +85,16 @@ def speaker_distances(
     return distances[np.ix_(arrays.partner, arrays.partner)]
 
 
-def similar_speakers(distances: np.ndarray, threshold: float) -> np.ndarray:
+def similar_speakers(distances: np.ndarray, threshold: float, among: np.ndarray | None = None) -> np.ndarray:
     """The appropriateness matrix of our rule: bool `(rows, rows)`, true where speakers are within the threshold.
 
     Args:
         distances: `(rows, rows)` of `speaker_distances`.
         threshold: the largest distance at which two speakers count as alike; a real reaction always is appropriate.
+        among: `(rows, rows)` bool, the pairs that may be alike at all, such as those with the same prompt; None: any.
     """
-    return (distances <= threshold) | np.eye(len(distances), dtype=bool)
+    alike = distances <= threshold
+    return (alike if among is None else alike & among) | np.eye(len(distances), dtype=bool)
 
 
 def precision_recall(matrix: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

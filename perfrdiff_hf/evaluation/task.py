@@ -76,7 +76,7 @@ def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str
     reactions = stacked(arrays)
     matrices = {"MAFRG": source.appropriate(split, dataset=dataset)}
     if personal:
-        matrices["PMAFRG"] = source.appropriate(split, personal=True)
+        matrices["PMAFRG"] = source.appropriate(split, personal=True, dataset=dataset)
     return Task(
         paths=clip_paths(arrays),
         reactions=reactions,
