@@ -67,6 +67,8 @@ class Corpus:
             digest.update("\n".join(names.tolist()).encode())
         for values in (arrays.partner, arrays.num_frames, part.appropriate, self.mean_face()):
             digest.update(np.ascontiguousarray(values).tobytes())
+        if not part.mask.is_whole:
+            digest.update(f"{part.mask.derived} {part.mask.unavailable}".encode())
         for stream, values in sorted(arrays.flat.items()):
             digest.update(stream.encode())
             digest.update(values[:: max(1, len(values) // DIGESTED_FRAMES)].tobytes())

@@ -16,6 +16,7 @@ from ..data.histories import history_row
 from ..data.source import Dyads
 from ..evaluation.reacting import react_to_clips
 from ..metrics import frcorr_per_clip, frdist_per_clip
+from ..metrics.masking import ScoredChannels
 from ..pipelines.reaction_pipeline import ReactionOutput, ReactionPipeline
 from .config import TrainingConfig
 from .order import KeyedExamples
@@ -103,8 +104,12 @@ class StageValidation:
             reactions = stack_clips([np.asarray(output.reactions[0]) for output in outputs], axis=1)
             targets = stack_clips([part.arrays.emotion(row) for row in range(len(part.arrays))])
             frames = min(reactions.shape[2], targets.shape[1])
-            scored = (reactions[:, :, :frames], targets[:, :frames], part.appropriate[mine])
-            sums = {"frcorr": frcorr_per_clip(*scored).sum(), "frdist": frdist_per_clip(*scored).sum()}
+            known, appropriate = ScoredChannels(part.mask), part.appropriate[mine]
+            made, real = reactions[:, :, :frames], targets[:, :frames]
+            sums = {
+                "frcorr": known.share * frcorr_per_clip(known.keep(made), known.keep(real), appropriate).sum(),
+                "frdist": frdist_per_clip(known.weigh(made), known.weigh(real), appropriate).sum(),
+            }
         return {name: value / len(rows) for name, value in self._summed(sums).items()}
 
     def _react(

@@ -80,6 +80,10 @@ class SeamlessSource(DyadSource):
     license = LICENSE
     credit = CREDIT
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._told: set[str] = set()  # of which splits it was said what is left out
+
     @classmethod
     def recognises(cls, folder: Path) -> bool:
         """By its marker."""
@@ -252,7 +256,8 @@ class SeamlessSource(DyadSource):
         if not left:
             why = said if problems else "it has no files with faces."
             raise ValueError(f"Nothing of {split} in {self.data_dir} can be used: {why}")
-        if problems:
+        if problems and split not in self._told:
+            self._told.add(split)
             logger.warning(f"{left} conversations are used, others are not. {said}")
 
 
