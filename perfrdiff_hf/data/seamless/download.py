@@ -6,6 +6,7 @@ interrupted one stopped. A file that the server does not have is counted, never 
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -119,12 +120,24 @@ class Download:
         self._lock = threading.Lock()
 
     def list_of_files(self, path: str | Path | None = None, url: str = LIST_URL) -> list[ListedFile]:
-        """The list of a file, or the release's own, which is fetched once and kept in the folder."""
+        """The list of a file, or the release's own, which is fetched once.
+
+        A list that tells splits is kept in the folder: by it the loader knows who stands in two of them.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is no list of the release.
+        """
+        kept = self.root / LIST_FILE
         if path is None:
-            path = self.root / LIST_FILE
-            if not path.is_file() and not self._fetch(url, path):
+            if not kept.is_file() and not self._fetch(url, kept):
                 raise FileNotFoundError(f"There is no list at {url}; give one by its path.")
-        return read_list(path)
+            return read_list(kept)
+        listed = read_list(path)
+        if not kept.is_file() and all(file.split is not None for file in listed):
+            with file_beside(kept) as beside:
+                shutil.copyfile(path, beside)
+        return listed
 
     def run(self, names: Sequence[FileName]) -> Counter[str]:
         """Fetch everything of these people; what was there already is not fetched again.
