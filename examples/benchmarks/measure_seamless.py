@@ -78,13 +78,12 @@ def rule(world: World, dyads: Dyads) -> list[dict[str, float]]:
     rows = recorded(world, dyads)
     played = [(rows[row].script, rows[row].role) for row in dyads.arrays.partner]
     truth = np.array([[one == other for other in played] for one in played])
-    distances = speaker_distances(dyads.arrays)
     among = dyads.source.comparable(dyads.split, dyads.dataset)
-    assert among is not None
-    others = distances[among & ~np.eye(len(distances), dtype=bool)]
+    distances = speaker_distances(dyads.arrays, among=among)
+    others = distances[np.isfinite(distances) & ~np.eye(len(distances), dtype=bool)]
     report = []
     for threshold in np.quantile(others, QUANTILES):
-        precision, recall = precision_recall(similar_speakers(distances, threshold, among), truth)
+        precision, recall = precision_recall(similar_speakers(distances, threshold), truth)
         report.append({"threshold": float(threshold), "precision": precision, "recall": recall})
     return report
 

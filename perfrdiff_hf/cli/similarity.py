@@ -44,20 +44,20 @@ def run(options: argparse.Namespace) -> None:
 
     streams = ("emotion",) if options.by == "face" else ("audio", "emotion")
     dyads = load_dyads(None, options.data_dir, options.split, streams=streams, cache_dir=options.cache_dir)
-    distances = speaker_distances(dyads.arrays, options.by)
+    among = dyads.source.comparable(options.split, dyads.dataset)
+    distances = speaker_distances(dyads.arrays, options.by, among=among)
     try:
         truth = dyads.appropriate
     except FileNotFoundError:
         truth = None
-    among = dyads.source.comparable(options.split, dyads.dataset)
-    others = distances[~np.eye(len(distances), dtype=bool) & (True if among is None else among)]
+    others = distances[np.isfinite(distances) & ~np.eye(len(distances), dtype=bool)]
     if not len(others):
         print("No two speakers have the same prompt and the same known role: every clip has its own reaction alone.")
         others = np.zeros(1)
     thresholds = [options.threshold] if options.threshold is not None else np.quantile(others, QUANTILES).tolist()
     print("threshold  reactions per clip" + "  precision  recall" * (truth is not None))
     for threshold in thresholds:
-        matrix = similar_speakers(distances, threshold, among)
+        matrix = similar_speakers(distances, threshold)
         line = f"{threshold:9.2f}  {matrix.sum(axis=1).mean():18.1f}"
         print(line if truth is None else f"{line}  {'{:9.3f}  {:6.3f}'.format(*precision_recall(matrix, truth))}")
     if options.write:

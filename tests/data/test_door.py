@@ -72,6 +72,20 @@ def test_a_folder_is_recognised(world: Path, tmp_path: Path) -> None:
         Corpus(own).mean_face()
 
 
+def test_a_folder_says_which_channels_it_has(world: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(world, own)
+    (own / "mask.json").write_text('{"derived": ["jawOpen"], "unavailable": ["AU23", "translation_x"]}')
+    dyads = load_dyads("react2024", own, "val", cache_dir=tmp_path / "cache")
+    assert dyads.mask == ChannelMask(("jawOpen",), ("AU23", "translation_x")) == Corpus(own).mask
+    whole = Corpus(world, tmp_path / "cache").digest("val")
+    assert Corpus(own, tmp_path / "cache").digest("val") != whole
+    for wrong in ("AU23", '{"unknown": []}', '{"unavailable": ["AU99"]}', "[]"):
+        (own / "mask.json").write_text(wrong)
+        with pytest.raises(ValueError, match=r"mask\.json must be json with lists of channels"):
+            _ = open_source(own).mask()
+
+
 def test_what_is_not_there_is_said(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"source must be one of .*react2024.*given: 'react2025'"):
         load_dyads("react2025", world, "train")

@@ -90,6 +90,21 @@ def test_heads_without_rotation_have_no_figures(clips: SimpleNamespace) -> None:
     assert "FRCorr coefficients" in found and "head speed" not in found and "nods" not in found
 
 
+def test_two_channels_are_enough(clips: SimpleNamespace) -> None:
+    mask = ChannelMask.of_measured(["AU6", "AU12"])
+    report = compare({"walk": clips.predictions}, clips.targets, clips.speaker, clips.appropriate, mask=mask)
+    found = report.to_dict()["systems"]["walk"]["metrics"]
+    two = [EMOTION_NAMES.index("AU6"), EMOTION_NAMES.index("AU12")]
+    expected = frcorr_per_clip(
+        np.ascontiguousarray(clips.predictions[..., two]),
+        np.ascontiguousarray(clips.targets[..., two]),
+        clips.appropriate,
+    )
+    assert found["FRCorr"]["value"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert found["FRCorr"]["groups"]["expressions"] is None and found["FRdist"]["groups"]["expressions"] == 0
+    assert "Scored are 2 of 25 channels" in report.to_markdown()
+
+
 def test_a_mask_of_nothing_is_refused(clips: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="no channel of emotion is known"):
         ReactionMetrics(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,12 @@ import numpy as np
 from ...behaviour import COEFFICIENT_CHANNELS, MEAN_FACE, STREAMS
 from ...files import file_beside
 from ..dyads import SPLITS, listeners
+from ..masks import WHOLE, ChannelMask
 from ..source import DyadSource
 from .appropriateness import load_appropriateness
 from .clips import missing_files
 from .dataset import load_react2024
-from .layout import MEAN_FACE_FILE, cut_matrix_path, read_pairs
+from .layout import MASK_FILE, MEAN_FACE_FILE, cut_matrix_path, read_pairs
 
 
 if TYPE_CHECKING:
@@ -52,6 +55,24 @@ class React2024Source(DyadSource):
         rows = listeners(read_pairs(self.data_dir, split))
         missing = missing_files(self.data_dir, split, rows, (stream,))
         return f"{missing[0].path} is not there, one of {len(missing)}" if missing else None
+
+    @cache  # noqa: B019  (a source is opened once)
+    def mask(self) -> ChannelMask:
+        """What `mask.json` says, `{"derived": [...], "unavailable": [...]}`; without it, every channel is measured.
+
+        Raises:
+            ValueError: if the file is no such json, or a name is no channel.
+        """
+        path = self.data_dir / MASK_FILE
+        if not path.is_file():
+            return WHOLE
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            return ChannelMask(**{kind: tuple(names) for kind, names in said.items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f'{path} must be json with lists of channels, "derived" and "unavailable": {error}'
+            ) from error
 
     def mean_face(self) -> np.ndarray:
         """The mean face `(58,)` of the folder (`mean_face.npy`), or REACT's where the folder has none.

@@ -110,16 +110,16 @@ def _index(options: argparse.Namespace) -> None:
     if not found:
         raise FileNotFoundError(f"{options.data_dir} has no <label>/<split> of the release.")
     for place in found:
-        _describe(place, again=True)
+        _describe(place)
 
 
 def _tell(counts: Counter[str]) -> None:
     print(", ".join(f"{what} {count}" for what, count in sorted(counts.items())))
 
 
-def _describe(place: Path, again: bool = False) -> None:
-    """What a folder holds, in two lines."""
-    index = index_of(place, again)
+def _describe(place: Path) -> None:
+    """Look through a folder, and say in two lines what it holds."""
+    index = index_of(place, again=True)
     clips = sum(len(meeting.starts) for meeting in index.meetings)
     known = sum(meeting.roles is not None for meeting in index.meetings)
     print(

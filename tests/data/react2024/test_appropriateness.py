@@ -127,6 +127,17 @@ def test_sound_finds_clips_of_the_same_script(tmp_path):
     assert precision > 0.6 and recall > 0.6
 
 
+def test_only_speakers_that_may_be_alike_are_compared(own_dyads, tmp_path):
+    arrays = ClipArrays.from_dataset(load_react2024(own_dyads, "val", cache_dir=tmp_path))
+    everybody = speaker_distances(arrays, "both")
+    among = np.zeros((4, 4), dtype=bool)
+    among[0, 3] = among[3, 0] = True
+    some = speaker_distances(arrays, "both", among=among)
+    assert some[0, 3] == some[3, 0] == everybody[0, 3] and not some.diagonal().any()
+    assert np.isinf(some).sum() == 10
+    np.testing.assert_array_equal(similar_speakers(some, 1e9), among | np.eye(4, dtype=bool))
+
+
 def test_a_matrix_is_written_where_the_loader_finds_it(own_dyads):
     ours = np.eye(4, dtype=bool)
     with pytest.raises(FileExistsError, match="has a matrix for val already"):

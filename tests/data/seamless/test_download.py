@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perfrdiff_hf import load_dyads
 from perfrdiff_hf.data.seamless import download as download_module
 from perfrdiff_hf.data.seamless.__main__ import main
 from perfrdiff_hf.data.seamless.download import Download, select_files
@@ -84,6 +85,17 @@ def test_the_sound_is_kept_or_left_out_on_demand(server: FileServer, tmp_path: P
     assert sum(name.endswith(".wav") for name in kept) == sum("audio_features" in name for name in kept) == 2
     assert main(words(server, tmp_path / "without", "--sessions", "S0002", "--no_sound")) == 0
     assert not [name for name in files_below(tmp_path / "without") if "audio" in name]
+
+
+def test_sound_that_comes_later_is_found(server: FileServer, tmp_path: Path) -> None:
+    output, cache = tmp_path / "out", tmp_path / "cache"
+    given = words(server, output, "--sessions", "S0002", "S0003")
+    assert main([*given, "--no_sound"]) == 0
+    with pytest.raises(ValueError, match="has no sound of train"):
+        load_dyads("seamless", output, "train", cache_dir=cache)
+    assert main(given) == 0
+    assert "audio" in load_dyads("seamless", output, "train", cache_dir=cache).dataset.column_names
+    assert (output / "filelist.csv").is_file() and (output / "interactions.csv").is_file()
 
 
 def test_the_list_is_fetched_once_and_kept(server: FileServer, tmp_path: Path) -> None:
