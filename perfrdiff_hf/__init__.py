@@ -27,6 +27,7 @@ _MODULES = {
     "ReactionOutput": "pipelines.reaction_pipeline",
     "ReactionStream": "pipelines.streaming",
     "serve": "pipelines.serving",
+    "load_dyads": "data.catalogue",
     "load_react2024": "data.react2024.dataset",
     "load_appropriateness": "data.react2024.appropriateness",
     "write_synthetic_world": "synthetic.world",
@@ -36,6 +37,7 @@ __all__ = sorted(_MODULES)
 
 if TYPE_CHECKING:
     from .behaviour import Behaviour as Behaviour
+    from .data.catalogue import load_dyads as load_dyads
     from .data.react2024.appropriateness import load_appropriateness as load_appropriateness
     from .data.react2024.dataset import load_react2024 as load_react2024
     from .feature_extraction import PerFRDiffFeatureExtractor as PerFRDiffFeatureExtractor

@@ -95,7 +95,7 @@ class CardFacts:
         parameters: number of parameters.
         reports: what training wrote into `training.json`, by component.
         measurements: what was measured.
-        license: of the weights, as the Hub names it; weights may be bound by the licence of their data.
+        license: of the weights, as the Hub names it; if none is given, that of their data where it is known.
         kind: class of the pipeline or model.
     """
 
@@ -107,6 +107,23 @@ class CardFacts:
     measurements: list[Measurement] = field(default_factory=list)
     license: str = UNKNOWN_LICENSE
     kind: str = ""
+
+    def __post_init__(self) -> None:
+        if self.license == UNKNOWN_LICENSE:
+            self.license = next((said for said in self._of_data("license")), UNKNOWN_LICENSE)
+
+    @property
+    def credits(self) -> list[str]:
+        """Whom the licences of the training data ask to be named."""
+        return self._of_data("credit")
+
+    @property
+    def channels(self) -> dict[str, list[str]]:
+        """Channels that the training data did not measure, "derived" and "unavailable"; empty if all were measured."""
+        return next((report["channels"] for report in self.reports.values() if "channels" in report), {})
+
+    def _of_data(self, key: str) -> list[str]:
+        return list(dict.fromkeys(report[key] for report in self.reports.values() if report.get(key)))
 
 
 def render_card(facts: CardFacts) -> ModelCard:

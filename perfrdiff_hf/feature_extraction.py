@@ -12,6 +12,7 @@ from transformers import AutoFeatureExtractor, BatchFeature, FeatureExtractionMi
 
 from .behaviour import COEFFICIENT_CHANNELS, FRAME_RATE, MEAN_FACE, WINDOW_SIZE, Behaviour
 from .data.audio import mfcc_features
+from .data.masks import ChannelMask
 from .models.pssl import PSSLConfig
 
 
@@ -24,11 +25,14 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
     Args:
         mean_face: 58 values, the mean of the coefficients as recorded; None is REACT's (`behaviour.MEAN_FACE`).
         window_size: frames of a window, w of the paper.
+        unavailable: names of channels that its training data did not have: they were not trained, and the pipeline
+            gives neutral values there (0 in emotion, the mean face in coefficients). None: every channel was there.
         frame_rate: frames per second; 25, the rate of the audio features and of all data. It is written down so that
             a saved pipeline says what it takes.
 
     Raises:
-        ValueError: if `mean_face` does not hold 58 numbers, `window_size` is not positive, or `frame_rate` is another.
+        ValueError: if `mean_face` does not hold 58 numbers, `window_size` is not positive, `frame_rate` is another, or
+            `unavailable` names what is no channel.
     """
 
     model_input_names = ["audio", "emotion", "coefficients"]
@@ -38,6 +42,7 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
         mean_face: Sequence[float] | None = None,
         window_size: int = WINDOW_SIZE,
         frame_rate: int = FRAME_RATE,
+        unavailable: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -54,6 +59,25 @@ class PerFRDiffFeatureExtractor(FeatureExtractionMixin):
         self.mean_face = mean.tolist()
         self.window_size = window_size
         self.frame_rate = frame_rate
+        self.unavailable = list(ChannelMask(unavailable=tuple(unavailable or ())).unavailable)
+
+    def available(self, stream: str) -> Tensor | None:
+        """Which channels of "emotion" or "coefficients" were trained, `(channels,)` bool; None: all of both."""
+        if not self.unavailable:
+            return None
+        return torch.from_numpy(ChannelMask(unavailable=tuple(self.unavailable)).available(stream))
+
+    def neutralise(self, emotion: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Generated emotion `(..., 25)` and coefficients `(..., 58)` with neutral values where nothing was trained."""
+        if not self.unavailable:
+            return emotion, coefficients
+        of_emotion, of_coefficients = (self.available(stream) for stream in ("emotion", "coefficients"))
+        assert of_emotion is not None and of_coefficients is not None
+        neutral = self._mean_like(coefficients)
+        return (
+            torch.where(of_emotion.to(emotion.device), emotion, torch.zeros_like(emotion)),
+            torch.where(of_coefficients.to(coefficients.device), coefficients, neutral),
+        )
 
     def remove_mean_face(self, coefficients: Array) -> Array:
         """Coefficients as recorded `(..., 58)` to what the models read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -137,3 +138,32 @@ def build_pipeline(
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def seamless_world() -> Any:
+    """The synthetic world that `seamless_release` holds: two dyads to train with, one each for the other splits."""
+    from perfrdiff_hf.synthetic.world import WorldSize, plan_world
+
+    return plan_world(WorldSize(dyads=(2, 1, 1), clips=4, scripts=(2, 2, 2), sample_rate=16000, sound="PCM_16"), 3)
+
+
+@pytest.fixture(scope="session")
+def seamless_release(seamless_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic world in the format of Seamless Interaction, faults included: single files and tars."""
+    from perfrdiff_hf.synthetic.seamless import write_as_seamless
+
+    return write_as_seamless(seamless_world, tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="session")
+def seamless_folder(seamless_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as `load_dyads` reads it, imported from the tars. No test changes it."""
+    from perfrdiff_hf.data.seamless.importing import import_files
+
+    folder = tmp_path_factory.mktemp("seamless") / "data"
+    for split in ("train", "dev", "test"):
+        import_files([seamless_release / "improvised" / split / "0000"], folder, "improvised", split, "cc-by-nc-4.0")
+    for name in ("interactions.csv", "filelist.csv"):
+        shutil.copy(seamless_release / name, folder)
+    return folder

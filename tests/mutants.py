@@ -38,8 +38,10 @@ FILES = {
     "examples": ("perfrdiff_hf/data/windows.py", "tests/data/test_windows.py"),
     "fusing": ("perfrdiff_hf/models/fusing.py", "tests/models/test_fusing.py tests/models/test_lora.py"),
     "gafrg": ("perfrdiff_hf/models/gafrg.py", "tests/models tests/conversion/test_models.py"),
+    "histories": ("perfrdiff_hf/data/histories.py", "tests/data/test_door.py tests/data/test_windows.py"),
     "hearing": ("perfrdiff_hf/pipelines/hearing.py", "tests/pipelines"),
     "layers": ("perfrdiff_hf/models/gafrg_layers.py", "tests/models"),
+    "masking": ("perfrdiff_hf/metrics/masking.py", "tests/metrics/test_masking.py"),
     "matrices": (
         "perfrdiff_hf/data/react2024/appropriateness.py",
         "tests/data/react2024/test_appropriateness.py",
@@ -56,6 +58,13 @@ FILES = {
     "saving": ("perfrdiff_hf/training/saving.py", "tests/training/test_checkpoints.py -k saved"),
     "reacting": ("perfrdiff_hf/evaluation/reacting.py", "tests/training/test_validation.py -k split"),
     "sampling": ("perfrdiff_hf/pipelines/sampling.py", "tests/pipelines"),
+    "seamless_cutting": ("perfrdiff_hf/data/seamless/cutting.py", "tests/data/seamless/test_format.py"),
+    "seamless_download": ("perfrdiff_hf/data/seamless/download.py", "tests/data/seamless/test_download.py"),
+    "seamless_features": ("perfrdiff_hf/data/seamless/features.py", "tests/data/seamless/test_mapping.py"),
+    "seamless_index": ("perfrdiff_hf/data/seamless/index.py", "tests/data/seamless/test_source.py"),
+    "seamless_mapping": ("perfrdiff_hf/data/seamless/mapping.py", "tests/data/seamless/test_mapping.py"),
+    "seamless_names": ("perfrdiff_hf/data/seamless/names.py", "tests/data/seamless/test_format.py"),
+    "seamless_source": ("perfrdiff_hf/data/seamless/source.py", "tests/data/seamless/test_source.py"),
     "serving": ("perfrdiff_hf/pipelines/serving.py", "tests/pipelines/test_serving.py"),
     "shifts": (
         "perfrdiff_hf/models/weight_shifts.py",
@@ -63,6 +72,7 @@ FILES = {
     ),
     "stage": ("perfrdiff_hf/baselines/stage.py", "tests/training/test_objectives.py"),
     "stage_denoising": ("perfrdiff_hf/training/stages/denoising.py", "tests/training/test_objectives.py"),
+    "stage_masking": ("perfrdiff_hf/training/stages/masking.py", "tests/training/test_seamless.py"),
     "stage_pssl": (
         "perfrdiff_hf/training/stages/style_encoder.py",
         "tests/training/test_objectives.py tests/training/test_losses.py",

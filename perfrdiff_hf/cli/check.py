@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check it, and say what is wrong."""
+    from ..data.problems import summary
     from ..data.react2024.check import check_folder
-    from ..data.react2024.problems import summary
 
     report = check_folder(options.data_dir, tuple(options.streams), options.frames, options.num_proc)
     print("\n".join(report.notes))

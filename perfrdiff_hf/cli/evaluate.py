@@ -3,10 +3,11 @@
     perfrdiff evaluate --data_dir DATA --model MODEL --output OUT
     perfrdiff evaluate --data_dir DATA --predictions "my system=FOLDER" "baseline=FOLDER" --output OUT
 
-DATA is a folder in the REACT2024 layout. A folder of predictions has one file for each clip of the split, named after
-the listener who reacts: SITE/SESSION/PERSON/CLIP with the ending npz (an array `reactions`, (reactions, frames, 25),
-and perhaps `coefficients`, (reactions, frames, 58)), npy (the first array, or (frames, 25) for a single reaction) or
-csv (the 25 channels as named columns; several reactions stand below each other, told apart by a column `reaction`).
+DATA is a folder of dyads, of REACT2024 or any other source; channels that it does not have are not scored. A folder of
+predictions has one file for each clip of the split, named after the listener who reacts: SITE/SESSION/PERSON/CLIP with
+the ending npz (an array `reactions`, (reactions, frames, 25), and perhaps `coefficients`, (reactions, frames, 58)),
+npy (the first array, or (frames, 25) for a single reaction) or csv (the 25 channels as named columns; several
+reactions stand below each other, told apart by a column `reaction`).
 
 Beside them stand reference rows: the recorded reactions, chance, mime, means and retrieval from the training clips,
 and in a synthetic world reactions of its own.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, on which clips, beside what."""
-    parser.add_argument("--data_dir", required=True, help="folder in the REACT2024 layout")
+    parser.add_argument("--data_dir", required=True, help="folder of dyads")
     add_split_option(parser, "test")
     parser.add_argument("--task", default="both", choices=("mafrg", "pmafrg", "both"))
     parser.add_argument("--output", required=True, type=Path)
@@ -139,6 +140,7 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path], hop
         progress=True,
         target_coefficients=task.coefficients,
         hop=hop,
+        mask=task.mask,
     )
     for name, path in named(options.generated_frames).items():
         real = load_frame_features(options.real_frames)
@@ -149,12 +151,10 @@ def score(options: argparse.Namespace, task: Task, folders: dict[str, Path], hop
 def reference_systems(options: argparse.Namespace, task: Task, num_reactions: int) -> dict[str, Any]:
     """The reference rows: those made from training clips where these are long enough, and oracles where there are."""
     from ..baselines import oracle_rows, reference_rows
-    from ..data.arrays import ClipArrays
-    from ..data.react2024.dataset import load_react2024
+    from ..data.catalogue import load_dyads
     from ..evaluation.task import stacked
 
-    dataset = load_react2024(options.data_dir, "train", streams=("emotion",), cache_dir=options.cache_dir)
-    seen = ClipArrays.from_dataset(dataset)
+    seen = load_dyads(None, options.data_dir, "train", streams=("emotion",), cache_dir=options.cache_dir).arrays
     reactions = speakers = None
     if int(seen.num_frames.min()) >= task.num_frames:
         reactions = stacked(seen, task.num_frames)

@@ -21,7 +21,7 @@ QUANTILES = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which clips, and which rule."""
-    parser.add_argument("data_dir", help="a folder in the REACT2024 layout")
+    parser.add_argument("data_dir", help="a folder of dyads")
     add_split_option(parser, "train")
     parser.add_argument("--by", default="sound", help="what makes speakers alike: sound (default), face or both")
     parser.add_argument("--threshold", type=float, help="the largest distance at which speakers count as alike")
@@ -39,19 +39,21 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print, and write if that is asked for."""
     import numpy as np
 
-    from ..data.arrays import ClipArrays
-    from ..data.react2024.appropriateness import load_appropriateness
-    from ..data.react2024.dataset import load_react2024
-    from ..evaluation.similarity import precision_recall, similar_speakers, speaker_distances, write_matrix
+    from ..data.catalogue import load_dyads
+    from ..evaluation.similarity import precision_recall, similar_speakers, speaker_distances
 
     streams = ("emotion",) if options.by == "face" else ("audio", "emotion")
-    dataset = load_react2024(options.data_dir, options.split, streams=streams, cache_dir=options.cache_dir)
-    distances = speaker_distances(ClipArrays.from_dataset(dataset), options.by)
+    dyads = load_dyads(None, options.data_dir, options.split, streams=streams, cache_dir=options.cache_dir)
+    among = dyads.source.comparable(options.split, dyads.dataset)
+    distances = speaker_distances(dyads.arrays, options.by, among=among)
     try:
-        truth = load_appropriateness(options.data_dir, options.split)
+        truth = dyads.appropriate
     except FileNotFoundError:
         truth = None
-    others = distances[~np.eye(len(distances), dtype=bool)]
+    others = distances[np.isfinite(distances) & ~np.eye(len(distances), dtype=bool)]
+    if not len(others):
+        print("No two speakers have the same prompt and the same known role: every clip has its own reaction alone.")
+        others = np.zeros(1)
     thresholds = [options.threshold] if options.threshold is not None else np.quantile(others, QUANTILES).tolist()
     print("threshold  reactions per clip" + "  precision  recall" * (truth is not None))
     for threshold in thresholds:
@@ -59,4 +61,4 @@ def run(options: argparse.Namespace) -> None:
         line = f"{threshold:9.2f}  {matrix.sum(axis=1).mean():18.1f}"
         print(line if truth is None else f"{line}  {'{:9.3f}  {:6.3f}'.format(*precision_recall(matrix, truth))}")
     if options.write:
-        print(f"Wrote {write_matrix(options.data_dir, options.split, matrix)}.")
+        print(f"Wrote {dyads.source.write_appropriate(options.split, matrix)}.")

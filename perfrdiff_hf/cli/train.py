@@ -1,10 +1,10 @@
-"""Train PerFRDiff, one stage or all, from a folder in the REACT2024 layout to a pipeline.
+"""Train PerFRDiff, one stage or all, from a folder of recorded dyads to a pipeline.
 
     perfrdiff train --stage all --config demo --data_dir WORLD --output_dir OUT
     accelerate launch --num_processes 8 -m perfrdiff_hf.cli.train --stage all --config paper_8gpu --data_dir DATA ...
 
-The configurations demo, bench, official, paper and paper_8gpu come with the package; any other is a YAML file. Every
-setting can be overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
+The configurations demo, bench, official, paper, paper_8gpu and seamless come with the package; any other is a YAML
+file. Every setting can be overridden by its dotted name: --stages.denoiser.max_steps 100 --seed 3.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .options import add_cache_option
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to train, on what, and where to."""
     parser.add_argument("--stage", required=True, help="one stage, or all")
-    parser.add_argument("--config", required=True, help="demo, bench, official, paper, paper_8gpu, or a YAML file")
-    parser.add_argument("--data_dir", required=True, help="folder in the REACT2024 layout")
+    parser.add_argument("--config", required=True, help="a shipped one, such as demo or seamless, or a YAML file")
+    parser.add_argument("--data_dir", required=True, help="folder of dyads: REACT2024, Seamless Interaction, ...")
     parser.add_argument("--output_dir", required=True, help="where models, checkpoints and logs go")
     add_cache_option(parser)
     parser.add_argument("--resume_from_checkpoint", help='"latest", or a name such as "step-00001000"')

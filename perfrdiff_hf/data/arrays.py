@@ -10,24 +10,27 @@ from datasets import Dataset
 
 from ..behaviour import STREAMS, Behaviour
 from ..files import folder_beside
+from .dyads import CONVERSATION
 
 
 class ClipArrays:
-    """The rows of a dataset of `load_react2024`, one array for each stream with all clips end to end.
+    """The rows of a dataset of `load_dyads`, one array for each stream with all clips end to end.
 
     Make one with `from_dataset`. Sending it to another process sends the paths of the arrays, not their content.
 
     Attributes:
         partner: `(rows,)` int64; the speaker of row `i` is the listener of row `partner[i]`.
-        listener_ids: `(rows,)` strings "site/session/person".
-        clips: `(rows,)` strings, the number of the clip within its session.
+        listener_ids: `(rows,)` strings, who listens: "site/session/person" in REACT2024.
+        clips: `(rows,)` strings, the name of the clip among those of its listener.
+        sessions: `(rows,)` strings, in which session.
+        conversations: `(rows,)` strings, in which conversation of the listener; several clips may be cut from one.
         num_frames: `(rows,)` int64.
         offsets: `(rows,)` int64; row `i` begins at frame `offsets[i]` of the arrays in `flat`.
         flat: `{stream: (total frames, width) float32}`, for the streams that the dataset has.
 
     Example:
         ```python
-        arrays = ClipArrays.from_dataset(load_react2024("path/to/react2024", "val"))
+        arrays = ClipArrays.from_dataset(load_react2024("path/to/react2024", "val"))  # load_dyads(...).arrays
         listener = arrays.behaviour(0)  # a Behaviour: audio, emotion and coefficients of the first row
         speaker = arrays.behaviour(int(arrays.partner[0]))
         ```
@@ -38,6 +41,9 @@ class ClipArrays:
         self.partner = np.array(dataset["partner"], dtype=np.int64)
         self.listener_ids = np.array(dataset["listener_id"])
         self.clips = np.array(dataset["clip"])
+        held = dataset.column_names
+        self.sessions = np.array(dataset["session"]) if "session" in held else self.listener_ids
+        self.conversations = np.array(dataset[CONVERSATION]) if CONVERSATION in held else self.clips
         self.num_frames = np.array(dataset["num_frames"], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.num_frames)[:-1]])
         self._check_partners()
@@ -48,7 +54,7 @@ class ClipArrays:
         """Open the arrays of a dataset, and write them first if that was not done before.
 
         Args:
-            dataset: what `load_react2024` returns, or the same columns from elsewhere (parquet, the Hub).
+            dataset: that of `load_dyads`, or the same columns from elsewhere (parquet, the Hub).
             cache_dir: where to keep the arrays; by default beside the dataset's own files.
 
         Raises:
@@ -57,7 +63,7 @@ class ClipArrays:
         """
         needed = {"partner", "listener_id", "clip", "num_frames"}
         if lacking := sorted(needed - set(dataset.column_names)):
-            raise ValueError(f"The dataset lacks the columns {', '.join(lacking)}; make it with load_react2024.")
+            raise ValueError(f"The dataset lacks the columns {', '.join(lacking)}; make it with load_dyads.")
         if cache_dir is None:
             if not dataset.cache_files:
                 raise ValueError("The dataset lies in memory only; say with cache_dir where its arrays may be kept.")

@@ -1,8 +1,8 @@
 """What every source of recorded dyads shares: the columns of a row, mirrored rows with their partners, and the cache.
 
-A *source* is a folder of its own layout beside `react2024/`. It says which pairs of recordings there are, reads one
-recording into the streams of a row, and names the files that these depend on. From that, `build_dyads` makes a
-`datasets.Dataset` with one row for each ordered pair, which holds the *listener's* own behaviour: first the pairs as
+A *source* (`source.py`) reads a layout of its own, as `react2024/` does. It says which pairs of recordings there are,
+reads one recording into the streams of a row, and names the files that these depend on. From that, `build_dyads` makes
+a `datasets.Dataset` with one row for each ordered pair, which holds the *listener's* own behaviour: first the pairs as
 they are (the listener is the second), then the same pairs mirrored. The speaker of a row is the listener of its
 `partner` row, so nothing is stored twice.
 """
@@ -25,25 +25,39 @@ from ..behaviour import STREAM_WIDTHS, STREAMS
 
 SPLITS = ("train", "val", "test")
 NAME_COLUMNS = ("site", "session", "person", "clip", "listener_id")
+# A column of sources that cut several clips from one conversation: where one clip is one conversation it is left out.
+CONVERSATION = "conversation"
+# A column of sources that know it: the part of a clip in which its listener speaks, 0 to 1.
+SPEECH = "speech"
 
 
 class Recording(NamedTuple):
-    """One person in one clip. `side` is 0 for the first of the pair and 1 for the second."""
+    """One person in one clip.
+
+    Args:
+        site: where it was recorded.
+        session: one meeting of two people.
+        person: one of the two.
+        clip: its name among the clips of the same listener.
+        side: 0 for the first of the pair and 1 for the second.
+        listener: who this is, where people are known beyond a session; None: `site/session/person`.
+    """
 
     site: str
     session: str
     person: str
     clip: str
     side: int
+    listener: str | None = None
 
     @property
     def listener_id(self) -> str:
-        """Who this is: `site/session/person`."""
-        return f"{self.site}/{self.session}/{self.person}"
+        """Who this is: `listener`, or `site/session/person`."""
+        return self.listener or f"{self.site}/{self.session}/{self.person}"
 
     @property
     def path(self) -> str:
-        """Which recording this is: `site/session/person/clip`."""
+        """Which recording this is: the listener and the clip."""
         return f"{self.listener_id}/{self.clip}"
 
 
@@ -106,7 +120,8 @@ def build_dyads(
         read_row: gives `num_frames`, each stream `(num_frames, width)` and the `own_columns` of a listener; it must
             be picklable, since several processes may call it.
         fingerprint: stands for everything that the rows depend on; see `fingerprint_of`.
-        own_columns: names of further columns of strings, which the source keeps for itself.
+        own_columns: names of further columns, `SPEECH` of numbers, the others of strings. `select_rows` keeps
+            `CONVERSATION` and `SPEECH`; the source keeps the others for itself.
         cache_dir: where to keep the rows; None is the cache of `datasets`.
         num_proc: how many processes read.
     """
@@ -140,8 +155,8 @@ def select_rows(dataset: Dataset, keep: list[int]) -> Dataset:
     identity = blake2b(f"{dataset._fingerprint} {keep}".encode(), digest_size=8).hexdigest()
     joined = datasets.concatenate_datasets(runs) if len(runs) > 1 else runs[0]
     joined = joined.add_column("partner", np.array(partner, np.int64), new_fingerprint=identity)
-    streams = [stream for stream in STREAMS if stream in joined.column_names]
-    joined = joined.select_columns([*NAME_COLUMNS, "partner", "num_frames", *streams])
+    rest = [name for name in (CONVERSATION, SPEECH, *STREAMS) if name in joined.column_names]
+    joined = joined.select_columns([*NAME_COLUMNS, "partner", "num_frames", *rest])
     joined._fingerprint = identity
     return joined
 
@@ -182,7 +197,7 @@ class DyadBuilder(datasets.GeneratorBasedBuilder):
     DEFAULT_WRITER_BATCH_SIZE = 64
 
     def _info(self) -> datasets.DatasetInfo:
-        own = dict.fromkeys(self.config.own_columns, Value("string"))
+        own = {name: Value("float32" if name == SPEECH else "string") for name in self.config.own_columns}
         return datasets.DatasetInfo(features=Features({**features(self.config.streams), **own}))
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:

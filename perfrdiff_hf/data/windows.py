@@ -18,6 +18,7 @@ from .examples import (
     check_streams,
     random_cut,
 )
+from .histories import history_rows
 
 
 class EmotionWindows(ClipExamples):
@@ -66,7 +67,7 @@ class ReactionWindows(ClipExamples):
     | `reactions` | `(num_reactions, w, channels)` | `[t + h - w, t + h)` |
     | `past_reactions` | `(num_reactions, w, channels)` | the window before |
     | `shown_frames` | `()`, only with `max_shown_frames` | `w - h`, how many were shown already |
-    | `history` | `(history_frames, 58)` | another clip of the same listener |
+    | `history` | `(history_frames, 58)` | another clip of the same listener, see `histories` |
 
     Without `max_shown_frames`, `h` is `w`, and `t` is uniform over `[w, frames - w]`; with probability `w / frames` it
     is 0, the first window of a clip. With `max_shown_frames`, `h` is `w` in `whole_windows` of the items and else
@@ -131,9 +132,9 @@ class ReactionWindows(ClipExamples):
         if with_movement:
             check_streams(arrays, "coefficients")
             self._rest = clip_means(arrays, "coefficients")
-        self._clips_of: dict[str, np.ndarray] = {}
+        self._histories: list[np.ndarray] = []
         if history_frames is not None:
-            self._clips_of = _check_history(arrays, num_reactions, history_frames)
+            self._histories = _histories(arrays, num_reactions, history_frames)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example]:
         draws = self.draws()
@@ -200,8 +201,7 @@ class ReactionWindows(ClipExamples):
         return drawn
 
     def _history(self, index: int, row: int, generator: np.random.Generator) -> np.ndarray:
-        others = self._clips_of[self.arrays.listener_ids[row]]
-        others = others[others != row]
+        others = self._histories[row]
         fitting = others[self.appropriate[index, others]]
         choice = fitting if len(fitting) else others
         clip = self.arrays.coefficients(int(choice[generator.integers(len(choice))]))
@@ -218,14 +218,16 @@ def _windows(flat: np.ndarray, window_size: int) -> np.ndarray:
     )
 
 
-def _check_history(arrays: ClipArrays, num_reactions: int, history_frames: int) -> dict[str, np.ndarray]:
-    """The rows of each listener, after checking that each has a clip that can be history to another."""
+def _histories(arrays: ClipArrays, num_reactions: int, history_frames: int) -> list[np.ndarray]:
+    """For each row, the rows that may be its history, after checking that there is one."""
     if num_reactions != 1:
         raise ValueError(f"A history belongs to one listener: num_reactions must be 1; given: {num_reactions}.")
     if history_frames < 1:
         raise ValueError(f"history_frames must be at least 1; given: {history_frames}.")
     check_streams(arrays, "coefficients")
-    who, inverse, counts = np.unique(arrays.listener_ids, return_inverse=True, return_counts=True)
-    if (counts < 2).any():
-        raise ValueError(f"{who[counts < 2][0]} has one clip only; a history must be another clip of the listener.")
-    return {name: np.flatnonzero(inverse == number) for number, name in enumerate(who)}
+    who, inverse = np.unique(arrays.listener_ids, return_inverse=True)
+    clips_of = [np.flatnonzero(inverse == number) for number in range(len(who))]
+    found = [history_rows(arrays, row, clips_of[number]) for row, number in enumerate(inverse)]
+    if lonely := sorted(arrays.listener_ids[row] for row, rows in enumerate(found) if len(rows) == 0):
+        raise ValueError(f"{lonely[0]} has one clip only; a history must be another clip of the listener.")
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..baselines.reference import Predictions
 from ..behaviour import WINDOW_SIZE
+from ..data.masks import WHOLE, ChannelMask
 from ..metrics.reaction_metrics import ReactionMetrics
 from ..progress import follow
 from .report import ReactionReport
@@ -28,6 +29,7 @@ def compare(
     progress: bool = False,
     target_coefficients: Any = None,
     hop: int = WINDOW_SIZE,
+    mask: ChannelMask = WHOLE,
 ) -> ReactionReport:
     """Score several systems on the same clips and report them in one table.
 
@@ -44,6 +46,7 @@ def compare(
         target_coefficients: `(clips, frames, 58)` the recorded coefficients. Without them, those of systems are not
             scored; systems without coefficients have dashes there.
         hop: frames from one border of windows to the next.
+        mask: which channels are known; the others are not scored, and the report names them.
 
     Returns:
         The report; it prints as Markdown and LaTeX, and saves itself.
@@ -66,7 +69,7 @@ def compare(
     """
     scores = {}
     for name, system in systems.items():
-        metrics = ReactionMetrics(targets, speaker, appropriate, target_coefficients, hop)
+        metrics = ReactionMetrics(targets, speaker, appropriate, target_coefficients, hop, mask)
         batches = np.array_split(np.arange(len(metrics.targets)), -(-len(metrics.targets) // batch_size))
         for clips in follow(batches, f"scoring {name}", "batch") if progress else batches:
             emotion, coefficients = _of_clips(system, clips)

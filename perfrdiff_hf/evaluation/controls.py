@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from ..data.arrays import ClipArrays
+from ..data.histories import first_rows, history_row
 from ..models.weight_shifts import FullShift, WeightShifts
 from ..pipelines.perfrdiff import PerFRDiffPipeline
 from ..pipelines.reaction_pipeline import ReactionPipeline
 from .predictions import digest_of_clips
-from .task import first_rows, history_row
 
 
 GENERIC = "generic"

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..baselines.oracles import ORACLE_NAMES
 from ..baselines.reference import RECORDED, REFERENCE_NAMES
+from ..behaviour import COEFFICIENT_NAMES, EMOTION_NAMES
 from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, COEFFICIENT_GROUPS
+from ..metrics.movement import OF_COEFFICIENTS
 from ..metrics.reaction_metrics import BY_RULE, Scores, is_published
 from ..metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
 from .tables import DASH, Cell, Table, bounds
@@ -40,6 +42,11 @@ identity. Rows with dashes have no coefficients."""
 ORACLE_NOTES = """\
 - The world's own reactions are no upper bound: FRCorr and FRdist reward averaging, and the mean of many draws can \
 score better there than each draw, while it looks less alive."""
+MASK_NOTES = """\
+- Scored are {scored} of {channels} channels. The data do not have {unavailable}, which are in no figure: compare \
+with figures over the same channels only."""
+DERIVED_NOTES = """\
+- Derived from other channels by a rule, and scored like measured ones: {derived}."""
 ALIVE = "Does it look alive?"
 
 
@@ -133,6 +140,7 @@ class ReactionReport:
             "clips": self.num_clips,
             "listeners": None if self.listeners is None else len(set(self.listeners)),
             "confidence": CONFIDENCE,
+            "channels": _channels(next(iter(self.scores.values()))),
             "systems": systems,
             "paired": {
                 pair: {metric: _paired_dict(test) for metric, test in tests.items()}
@@ -156,6 +164,7 @@ class ReactionReport:
         if any(name in ORACLE_NAMES for name in self.scores):
             notes += f"\n{ORACLE_NOTES}"
         published, liveliness = _comparisons(self)
+        notes += "".join(f"\n{note}" for note in _mask_notes(first))
         parts = [published.markdown(), notes, f"### {ALIVE}", liveliness.markdown(), "\n".join(alive)]
         if pairs := _pairs(self, self.metrics):
             parts.append(pairs.markdown())
@@ -220,6 +229,29 @@ class ReactionReport:
             per_reaction=float(values.mean()) / system.num_reactions if is_sum else None,
             groups=system.groups.get(metric, {}),
         )
+
+
+def _channels(scores: Scores) -> dict[str, list[str]]:
+    """The channels of each kind, of emotion, and of coefficients where these were scored."""
+    with_coefficients = any(name.startswith(f"FRCorr{OF_COEFFICIENTS}") for name in scores.values)
+    names = (*EMOTION_NAMES, *(COEFFICIENT_NAMES if with_coefficients else ()))
+    kinds: dict[str, list[str]] = {"measured": [], "derived": [], "unavailable": []}
+    for name in names:
+        kinds[scores.mask.kind(name)].append(name)
+    return kinds
+
+
+def _mask_notes(scores: Scores) -> list[str]:
+    """What is said of channels that are not measured; nothing where all are."""
+    kinds = _channels(scores)
+    total = sum(map(len, kinds.values()))
+    notes = []
+    if unavailable := kinds["unavailable"]:
+        said = {"scored": total - len(unavailable), "channels": total, "unavailable": ", ".join(unavailable)}
+        notes.append(MASK_NOTES.format(**said))
+    if kinds["derived"]:
+        notes.append(DERIVED_NOTES.format(derived=", ".join(kinds["derived"])))
+    return notes
 
 
 def _comparisons(report: ReactionReport) -> tuple[Table, Table]:

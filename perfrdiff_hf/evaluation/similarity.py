@@ -21,23 +21,18 @@ other, as much as what they say. To see it for other material:
     perfrdiff similarity DATA_DIR --split train
 
 prints precision and recall over thresholds, and with `--threshold T --write` leaves `neighbour_emotion_<split>.npy` in
-a folder that has no matrix, for `load_appropriateness` to find.
+a folder that has no matrix, for the loader to find.
 """
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from ..behaviour import FRAME_RATE
 from ..data.arrays import ClipArrays
 from ..data.audio import SUBFRAMES
-from ..data.react2024.appropriateness import load_appropriateness
-from ..data.react2024.layout import cut_matrix_path
-from ..files import file_beside
 from ..metrics.inputs import CHANNEL_GROUPS, GROUP_WEIGHTS
 
 
@@ -52,7 +47,11 @@ CHOICES = ("sound", "face", "both")
 
 
 def speaker_distances(
-    arrays: ClipArrays, by: str = "sound", drift: float | None = DRIFT, stretches: int = STRETCHES
+    arrays: ClipArrays,
+    by: str = "sound",
+    drift: float | None = DRIFT,
+    stretches: int = STRETCHES,
+    among: np.ndarray | None = None,
 ) -> np.ndarray:
     """How differently the speakers of any two rows behaved.
 
@@ -67,9 +66,11 @@ def speaker_distances(
         drift: seconds by which the warping may stray until that costs as much as behaving independently; None: it
             may stray without limit, as in FRdist.
         stretches: into how many stretches a clip is averaged; no more than the frames of the shortest clip.
+        among: `(rows, rows)` bool and symmetric, the rows whose speakers are compared at all, such as those with the
+            same prompt; None: all.
 
     Returns:
-        `(rows, rows)` float64, symmetric, zero on the diagonal.
+        `(rows, rows)` float64, symmetric, zero on the diagonal, infinite where nothing was compared.
 
     Raises:
         ValueError: if `by`, `drift` or `stretches` makes no sense, or the arrays lack a stream.
@@ -86,8 +87,10 @@ def speaker_distances(
         (weight, values if drift is None else _with_clock(values, frames / FRAME_RATE / drift))
         for weight, values in _groups(arrays, by, stretches)
     ]
-    distances = _distances(groups) * np.sqrt(frames / stretches)
-    return distances[np.ix_(arrays.partner, arrays.partner)]
+    # Clips are a row's listener; with whom a speaker is compared stands in the row of the speaker's partner.
+    by_partner = np.ix_(arrays.partner, arrays.partner)
+    wanted = np.ones((len(arrays), len(arrays)), dtype=bool) if among is None else among[by_partner]
+    return (_distances(groups, wanted) * np.sqrt(frames / stretches))[by_partner]
 
 
 def similar_speakers(distances: np.ndarray, threshold: float) -> np.ndarray:
@@ -137,43 +140,24 @@ def _with_clock(values: np.ndarray, drifts: float) -> np.ndarray:
     return np.concatenate([values, np.broadcast_to(clock[:, None], (*values.shape[:2], 1))], axis=2)
 
 
-def _distances(groups: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Weighted warping distances between all clips, on all cores."""
+def _distances(groups: list[tuple[float, np.ndarray]], wanted: np.ndarray) -> np.ndarray:
+    """Weighted warping distances between the wanted pairs of clips, on all cores; infinite between others."""
     from ..metrics.search.warping import Warp, num_threads  # compiles with numba: half a second to import
 
     weighted = [(weight, np.ascontiguousarray(values, dtype=np.float32)) for weight, values in groups]
     clips = len(weighted[0][1])
-    pairs = np.argwhere(np.triu(np.ones((clips, clips), dtype=bool), 1))
+    pairs = np.argwhere(np.triu(wanted, 1))
 
     def measure(some: np.ndarray) -> np.ndarray:
         return np.sum([weight * np.sqrt(Warp(values, values).costs(some)) for weight, values in weighted], axis=0)
 
-    distances = np.zeros((clips, clips))
+    distances = np.full((clips, clips), np.inf)
+    np.fill_diagonal(distances, 0)
+    if not len(pairs):
+        return distances
     with ThreadPoolExecutor(num_threads()) as threads:
         parts = list(threads.map(measure, np.array_split(pairs, max(1, len(pairs) // 1024))))
-    distances[tuple(pairs.T)] = np.concatenate(parts)
-    return distances + distances.T
-
-
-def write_matrix(data_dir: str | os.PathLike, split: str, matrix: np.ndarray) -> Path:
-    """Leave a matrix in a folder in the REACT2024 layout that has none, for `load_appropriateness` to find.
-
-    Args:
-        data_dir: the folder.
-        split: "train", "val" or "test".
-        matrix: `(rows, rows)` booleans, as from `similar_speakers`.
-
-    Returns:
-        The file, `neighbour_emotion_<split>.npy`.
-
-    Raises:
-        FileExistsError: if the folder has a matrix for the split; nothing is written then.
-    """
-    path = cut_matrix_path(data_dir, split)
-    try:
-        load_appropriateness(data_dir, split)
-    except FileNotFoundError:
-        with file_beside(path) as beside:
-            np.save(beside, matrix)
-        return path
-    raise FileExistsError(f"{data_dir} has a matrix for {split} already; {path.name} is not written.")
+    found = np.concatenate(parts)
+    distances[tuple(pairs.T)] = found
+    distances[tuple(pairs.T[::-1])] = found
+    return distances

@@ -1,4 +1,4 @@
-"""What is to be reacted to: the clips of a task, which reactions are appropriate, and which clip is a history.
+"""What is to be reacted to: the clips of a task, and which reactions are appropriate.
 
 "mafrg" takes all clips of a split, and all listeners' reactions count. "pmafrg" leaves out the clips that are
 histories; there are two matrices then, one in which all listeners' reactions to these clips count (MAFRG) and one in
@@ -15,11 +15,9 @@ import numpy as np
 
 from ..behaviour import CLIP_FRAMES
 from ..data.arrays import ClipArrays
-from ..data.dyads import listeners
-from ..data.react2024.appropriateness import load_appropriateness
-from ..data.react2024.clips import missing_files
-from ..data.react2024.dataset import load_react2024
-from ..data.react2024.layout import read_pairs
+from ..data.catalogue import open_source
+from ..data.masks import WHOLE, ChannelMask
+from ..data.source import DyadSource
 
 
 logger = logging.getLogger(__name__)
@@ -38,6 +36,7 @@ class Task:
         matrices: `(clips, clips)` booleans by name, "MAFRG" and for the personal task "PMAFRG".
         listeners: `(clips,)` "site/session/person".
         coefficients: `(clips, frames, 58)` the recorded coefficients of the reactions; None if the data have none.
+        mask: which channels are known, and so are scored.
     """
 
     paths: list[str]
@@ -46,6 +45,7 @@ class Task:
     matrices: dict[str, np.ndarray]
     listeners: list[str]
     coefficients: np.ndarray | None = None
+    mask: ChannelMask = WHOLE
 
     @property
     def num_frames(self) -> int:
@@ -57,7 +57,7 @@ def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str
     """The clips of a split that a task scores, all cut to the length of the shortest.
 
     Args:
-        data_dir: a folder in the REACT2024 layout, with a matrix of appropriate reactions.
+        data_dir: a folder of dyads of any source, with a matrix of appropriate reactions.
         split: "train", "val" or "test".
         task: one of `TASKS`.
         cache_dir: where features are kept; by default the cache of `datasets`.
@@ -70,36 +70,33 @@ def load_task(data_dir: str | os.PathLike, split: str, task: str, cache_dir: str
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; given: {task!r}.")
     personal = task == "pmafrg"
-    dataset = load_react2024(data_dir, split, personal=personal, streams=("emotion",), cache_dir=cache_dir)
+    source = open_source(data_dir, cache_dir=cache_dir)
+    dataset = source.rows(split, personal, ("emotion",))
     arrays = ClipArrays.from_dataset(dataset)
     reactions = stacked(arrays)
-    matrices = {"MAFRG": load_appropriateness(data_dir, split, dataset=dataset)}
+    matrices = {"MAFRG": source.appropriate(split, dataset=dataset)}
     if personal:
-        matrices["PMAFRG"] = load_appropriateness(data_dir, split, personal=True)
+        matrices["PMAFRG"] = source.appropriate(split, personal=True, dataset=dataset)
     return Task(
         paths=clip_paths(arrays),
         reactions=reactions,
         speaker=reactions[arrays.partner],
         matrices=matrices,
         listeners=[str(name) for name in arrays.listener_ids],
-        coefficients=_recorded_coefficients(data_dir, split, personal, reactions.shape[1], cache_dir),
+        coefficients=_recorded_coefficients(source, split, personal, reactions.shape[1]),
+        mask=source.mask(),
     )
 
 
-def _recorded_coefficients(
-    data_dir: str | os.PathLike, split: str, personal: bool, frames: int, cache_dir: str | os.PathLike | None
-) -> np.ndarray | None:
+def _recorded_coefficients(source: DyadSource, split: str, personal: bool, frames: int) -> np.ndarray | None:
     """The coefficients of each clip of a task, `(clips, frames, 58)`; None where a clip has none or too few.
 
     They are read apart from the emotion, so that the published metrics see the same frames with and without them.
     """
-    rows = listeners(read_pairs(data_dir, split))
-    missing = missing_files(data_dir, split, rows, ("coefficients",))
-    if missing:
-        logger.warning(f"Coefficients are not scored: {missing[0].path} is not there, one of {len(missing)}.")
+    if missing := source.lacks(split, "coefficients"):
+        logger.warning(f"Coefficients are not scored: {missing}.")
         return None
-    dataset = load_react2024(data_dir, split, personal=personal, streams=("coefficients",), cache_dir=cache_dir)
-    arrays = ClipArrays.from_dataset(dataset)
+    arrays = ClipArrays.from_dataset(source.rows(split, personal, ("coefficients",)))
     if (shortest := int(arrays.num_frames.min())) < frames:
         logger.warning(f"Coefficients are not scored: some have {shortest} frames where emotion has {frames}.")
         return None
@@ -129,35 +126,3 @@ def rows_of(task: Task, arrays: ClipArrays) -> list[int]:
     """Where the clips of a task stand among all clips of its split."""
     place = {path: row for row, path in enumerate(clip_paths(arrays))}
     return [place[path] for path in task.paths]
-
-
-def history_row(arrays: ClipArrays, row: int) -> int:
-    """The row whose clip is the history of a row's listener: the lowest other clip of the same listener.
-
-    This is the one rule for training, validation, evaluation and the demo. In REACT2024's PMAFRG it is clip 1, the
-    clip that the task leaves out; and no system ever gets the clip that it is to predict as a history.
-
-    Args:
-        arrays: all clips of the split, those that are left out of the task included.
-        row: of the clip that is to be reacted to.
-
-    Raises:
-        ValueError: if the listener has no other clip.
-    """
-    others = np.flatnonzero(arrays.listener_ids == arrays.listener_ids[row])
-    others = others[arrays.clips[others] != arrays.clips[row]]
-    if len(others) == 0:
-        raise ValueError(f"{arrays.listener_ids[row]} has no other clip than {arrays.clips[row]} to serve as history.")
-    return _lowest_clip(arrays, others)
-
-
-def first_rows(arrays: ClipArrays) -> dict[str, int]:
-    """The row with the lowest clip of each listener, which is their history wherever it is not to be predicted."""
-    return {
-        str(listener): _lowest_clip(arrays, np.flatnonzero(arrays.listener_ids == listener))
-        for listener in np.unique(arrays.listener_ids)
-    }
-
-
-def _lowest_clip(arrays: ClipArrays, rows: np.ndarray) -> int:
-    return int(min(rows, key=lambda row: (len(arrays.clips[row]), arrays.clips[row])))

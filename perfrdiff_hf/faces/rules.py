@@ -68,13 +68,17 @@ BLENDSHAPES_OF_ACTION_UNIT: Mapping[str, Mapping[str, float]] = {
     "AU26": {"jawOpen": 1.0},
 }
 
-# Which blendshapes an action unit moves (a blendshape takes the strongest of the units that move it). The last four
-# are no emotion channels, but OpenFace and py-feat report them.
+# Which blendshapes an action unit moves (a blendshape takes the strongest of the units that move it). The last ones
+# are no emotion channels, but OpenFace, py-feat or Seamless Interaction report them.
 ACTION_UNIT_MOVES: Mapping[str, Mapping[str, float]] = {
     **{unit: dict.fromkeys(shapes, 1.0) for unit, shapes in BLENDSHAPES_OF_ACTION_UNIT.items() if unit != "AU25"},
     "AU25": {"mouthLowerDownLeft": 0.7, "mouthLowerDownRight": 0.7, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3},
     "AU5": {"eyeWideLeft": 1.0, "eyeWideRight": 1.0},
+    "AU13": {"cheekPuff": 1.0},
+    "AU16": {"mouthLowerDownLeft": 1.0, "mouthLowerDownRight": 1.0},
+    "AU18": {"mouthPucker": 1.0},
     "AU20": {"mouthStretchLeft": 1.0, "mouthStretchRight": 1.0},
+    "AU28": {"mouthRollLower": 1.0, "mouthRollUpper": 1.0},
     "AU43": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     "AU45": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
 }

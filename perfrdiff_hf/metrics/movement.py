@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..behaviour import COEFFICIENT_CHANNELS, FRAME_RATE
+from ..behaviour import COEFFICIENT_CHANNELS, FRAME_RATE, ROTATION
+from ..data.masks import WHOLE, ChannelMask
 from .frcorr_frdist import channel_moments, search_concordance
 from .inputs import COEFFICIENT_GROUPS, accelerator, as_clips, as_predictions
 from .liveliness import head_range_per_clip, head_speed_per_clip, nod_share_per_clip, nods_per_clip
+from .masking import ScoredChannels
 from .realism import FeatureStatistics, motion_features
 from .sums import FeatureSums
 
@@ -41,12 +43,15 @@ class RecordedMovement:
     Args:
         coefficients: `(clips, frames, 58)` as recorded; at least a second.
         like: `(clips, frames, 25)` the emotion of the same clips.
+        mask: which channels are known; where no rotation is, heads have no figures.
 
     Raises:
-        ValueError: if the shape is another one, a value is not finite, or there is less than a second.
+        ValueError: if the shape is another one, a value is not finite, there is less than a second, or no channel is
+            known.
     """
 
-    def __init__(self, coefficients: Any, like: np.ndarray) -> None:
+    def __init__(self, coefficients: Any, like: np.ndarray, mask: ChannelMask = WHOLE) -> None:
+        self._scored = ScoredChannels(mask, "coefficients")
         coefficients = as_clips("target_coefficients", coefficients)
         expected = (*like.shape[:2], COEFFICIENT_CHANNELS)
         if coefficients.shape != expected:
@@ -59,7 +64,7 @@ class RecordedMovement:
                 f"target_coefficients must have at least {FRAME_RATE} frames (one second), or no nod is seen; it has "
                 f"{expected[1]}. Leave it out to score emotion alone."
             )
-        self._centred = without_mean(coefficients)
+        self._centred = self._scored.keep(without_mean(coefficients))
         self._moments = channel_moments(self._centred)
 
     def score(
@@ -81,19 +86,24 @@ class RecordedMovement:
             Values `(batch,)` by metric, and the parts of FRCorr by metric and channel group; FRCorr is summed over
             the reactions.
         """
-        centred = without_mean(coefficients)
+        centred = self.movement_of(coefficients)
         values, groups = {}, {}
         for name, matrix in appropriate.items():
             metric = f"FRCorr{OF_COEFFICIENTS}{name}"
             found = search_concordance(centred, self._centred, matrix, self._moments, device)
-            values[metric] = repeats * found.score.sum(axis=1)
+            values[metric] = self._scored.share * repeats * found.score.sum(axis=1)
             for group in COEFFICIENT_GROUPS:
-                groups[metric, group] = repeats * found.groups[group].sum(axis=1)
-        values["head speed"] = head_speed_per_clip(coefficients)
-        values["head range"] = head_range_per_clip(coefficients)
-        values["nods"] = nods_per_clip(coefficients)
-        values["nod share"] = nod_share_per_clip(coefficients)
+                groups[metric, group] = self._scored.group_shares[group] * repeats * found.groups[group].sum(axis=1)
+        if self._scored.available[ROTATION].all():
+            values["head speed"] = head_speed_per_clip(coefficients)
+            values["head range"] = head_range_per_clip(coefficients)
+            values["nods"] = nods_per_clip(coefficients)
+            values["nod share"] = nod_share_per_clip(coefficients)
         return values, groups
+
+    def movement_of(self, coefficients: np.ndarray) -> np.ndarray:
+        """Movement of the known channels, `(..., frames, 58)`; zeros in the others."""
+        return self._scored.keep(without_mean(coefficients))
 
     def motion(self) -> FeatureStatistics:
         """The motion features of the recorded movement."""

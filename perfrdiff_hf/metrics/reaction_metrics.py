@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..behaviour import FRAME_RATE, WINDOW_SIZE
+from ..data.masks import WHOLE, ChannelMask
 from .diversity import (
     distinction_per_channel,
     diversity_per_channel,
@@ -18,7 +19,8 @@ from .diversity import (
 from .frcorr_frdist import channel_moments, search_concordance, search_distance
 from .inputs import CHANNEL_GROUPS, accelerator, as_appropriate, as_clips, as_predictions
 from .liveliness import switches_per_clip
-from .movement import OF_COEFFICIENTS, RecordedMovement, checked_coefficients, without_mean
+from .masking import ScoredChannels
+from .movement import OF_COEFFICIENTS, RecordedMovement, checked_coefficients
 from .realism import frechet_of_motion, motion_features
 from .sums import FeatureSums, Moments
 from .synchrony import best_offsets, lag_per_clip
@@ -49,6 +51,7 @@ class Scores:
         overall: figures of the system as a whole, which have no value for a clip.
         num_reactions: reactions to a clip.
         hop: frames from one border of windows to the next.
+        mask: which channels were scored: those that are not unavailable.
     """
 
     values: dict[str, np.ndarray]
@@ -56,6 +59,7 @@ class Scores:
     overall: dict[str, float]
     num_reactions: int
     hop: int = WINDOW_SIZE
+    mask: ChannelMask = WHOLE
 
 
 @dataclass
@@ -94,6 +98,7 @@ class ReactionMetrics:
         target_coefficients: `(clips, frames, 58)` the recorded coefficients of the same reactions; None scores
             emotion alone.
         hop: frames from one border of windows to the next. Switches are NaN where no frame is a border or every is.
+        mask: which channels are known; the others are in no figure (see `metrics.masking`).
 
     Raises:
         ValueError: if shapes do not match, a value is not finite, or `hop` is out of range.
@@ -112,16 +117,21 @@ class ReactionMetrics:
         appropriate: Any | Mapping[str, Any],
         target_coefficients: Any = None,
         hop: int = WINDOW_SIZE,
+        mask: ChannelMask = WHOLE,
     ) -> None:
-        self.targets = as_clips("targets", targets)
-        self.speaker = as_clips("speaker", speaker, like=self.targets)
+        self.mask = mask
+        self._scored = ScoredChannels(mask)
+        self.targets = self._scored.keep(as_clips("targets", targets))
+        self.speaker = self._scored.keep(as_clips("speaker", speaker, like=self.targets))
         clips = len(self.targets)
         if len(self.speaker) != clips:
             raise ValueError(f"speaker must have the {clips} clips of targets; it has {len(self.speaker)}.")
         named = {f" {n}": m for n, m in appropriate.items()} if isinstance(appropriate, Mapping) else {"": appropriate}
         self.matrices = {name: as_appropriate(matrix, clips, clips) for name, matrix in named.items()}
         self._moments = channel_moments(self.targets)
-        self._recorded = None if target_coefficients is None else RecordedMovement(target_coefficients, self.targets)
+        self._recorded: RecordedMovement | None = None
+        if target_coefficients is not None:
+            self._recorded = RecordedMovement(target_coefficients, self.targets, mask)
         if not isinstance(hop, (int, np.integer)) or hop < 1:
             raise ValueError(f"hop must be a whole number of frames, 1 or more; given: {hop!r}.")
         self.hop = int(hop)
@@ -150,7 +160,7 @@ class ReactionMetrics:
             predictions = predictions[:, :1]
             coefficients = None if coefficients is None else coefficients[:, :1]
         device = accelerator(predictions)
-        predictions = as_predictions(predictions)
+        predictions = self._scored.keep(as_predictions(predictions))
         self._check_batch(predictions, clips, predictions.shape[1] * repeats)
         recorded = self._recorded_for(coefficients)
         state = self._state
@@ -208,13 +218,13 @@ class ReactionMetrics:
         if self._recorded is not None and state.movement.count > 1:
             overall[MOTION + OF_COEFFICIENTS] = frechet_of_motion(self._recorded.motion(), state.movement.statistics())
         distinction = self._distinction()
-        values["FRDvs"] = distinction.mean(axis=-1)
-        groups |= _in_groups("FRDvs", distinction)
+        values["FRDvs"] = self._scored.share * distinction.mean(axis=-1)
+        groups |= self._in_groups("FRDvs", distinction)
         values = {name: values[name] for name in sorted(values, key=_place)}
         means: dict[str, dict[str, float]] = {}
         for (metric, group), found in groups.items():
             means.setdefault(metric, {})[group] = float(found.mean())
-        return Scores(values, means, overall, state.num_reactions, self.hop)
+        return Scores(values, means, overall, state.num_reactions, self.hop, self.mask)
 
     def _keep(
         self, values: dict[str, np.ndarray], groups: dict[tuple[str, str], np.ndarray], clips: np.ndarray
@@ -270,23 +280,24 @@ class ReactionMetrics:
         self, predictions: np.ndarray, clips: np.ndarray, repeats: int, device: torch.device | None
     ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
         """Values `(batch,)` of a batch by metric, and its parts by metric and channel group."""
-        values, groups = {}, {}
+        values, groups, scored = {}, {}, self._scored
+        weighed = scored.weigh(predictions), scored.weigh(self.targets)
         for name, matrix in self.matrices.items():
             appropriate = matrix[clips]
-            nearest = {
-                "FRCorr": search_concordance(predictions, self.targets, appropriate, self._moments, device),
-                "FRdist": search_distance(predictions, self.targets, appropriate, device),
-            }
-            for metric, found in nearest.items():
-                values[metric + name] = repeats * found.score.sum(axis=1)
-                for group in CHANNEL_GROUPS:
-                    groups[metric + name, group] = repeats * found.groups[group].sum(axis=1)
-        values["FRDiv"] = frdiv_per_clip(predictions)
-        groups |= _in_groups("FRDiv", diversity_per_channel(predictions))
+            concordant = search_concordance(predictions, self.targets, appropriate, self._moments, device)
+            near = search_distance(*weighed, appropriate, device)
+            values[f"FRCorr{name}"] = scored.share * repeats * concordant.score.sum(axis=1)
+            values[f"FRdist{name}"] = repeats * near.score.sum(axis=1)
+            for group in CHANNEL_GROUPS:
+                of_group = repeats * concordant.groups[group].sum(axis=1)
+                groups[f"FRCorr{name}", group] = scored.group_shares[group] * of_group
+                groups[f"FRdist{name}", group] = repeats * near.groups[group].sum(axis=1)
+        values["FRDiv"] = scored.share * frdiv_per_clip(predictions)
+        groups |= self._in_groups("FRDiv", diversity_per_channel(predictions))
         variance = variance_per_channel(predictions)
-        values["FRVar"] = variance.mean(axis=-1)
-        groups |= _in_groups("FRVar", variance)
-        offsets = best_offsets(predictions, self.speaker[clips])
+        values["FRVar"] = scored.share * variance.mean(axis=-1)
+        groups |= self._in_groups("FRVar", variance)
+        offsets = best_offsets(scored.select(predictions), scored.select(self.speaker[clips]))
         values["FRSyn"] = lag_per_clip(offsets, "published")
         values["FRSyn all"] = lag_per_clip(offsets, "all")
         values["FRSyn corrected"] = lag_per_clip(offsets, "corrected")
@@ -309,8 +320,16 @@ class ReactionMetrics:
         coefficients, device = checked_coefficients(coefficients, predictions)
         appropriate = {name: matrix[clips] for name, matrix in self.matrices.items()}
         self._keep(*recorded.score(coefficients, appropriate, repeats, device), clips)
-        self._state.movement.add(motion_features(without_mean(coefficients)))
+        self._state.movement.add(motion_features(recorded.movement_of(coefficients)))
         self._state.with_coefficients = True
+
+    def _in_groups(self, metric: str, per_channel: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+        """A metric's mean over each channel group, `(clips,)`, from `(clips, channels)`."""
+        shares = self._scored.group_shares
+        return {
+            (metric, group): shares[group] * per_channel[:, part].mean(axis=-1)
+            for group, part in CHANNEL_GROUPS.items()
+        }
 
     def _distinction(self) -> np.ndarray:
         """FRDvs, `(clips, channels)`: exact in the mean over clips; their spread is read off one frame a second."""
@@ -366,8 +385,3 @@ def _place(metric: str) -> int:
 def _repeats_one(values: Any) -> bool:
     """Whether an array is a view that repeats one reaction."""
     return isinstance(values, np.ndarray) and values.ndim == 4 and values.strides[1] == 0
-
-
-def _in_groups(metric: str, per_channel: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    """A metric's mean over each channel group, `(clips,)`, from `(clips, channels)`."""
-    return {(metric, group): per_channel[:, part].mean(axis=-1) for group, part in CHANNEL_GROUPS.items()}

@@ -261,7 +261,7 @@ class DenoisingReactor(WindowReactor):
         emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
         if not movement.shape[-1]:
             movement = self.emotion_vae.to_coefficients(emotion.to(self.emotion_vae.dtype)).to(reactions.dtype)
-        return emotion, self.feature_extractor.add_mean_face(movement)
+        return self.feature_extractor.neutralise(emotion, self.feature_extractor.add_mean_face(movement))
 
     def batch_key(self, batch_size: int) -> Hashable:
         """Everything but speakers, listeners and noise: the same models, scheduler and settings."""

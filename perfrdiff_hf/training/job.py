@@ -23,7 +23,7 @@ class TrainingJob:
     Args:
         stage: the component to train, or `"all"`.
         config: how.
-        data_dir: folder in the REACT2024 layout.
+        data_dir: folder of recorded dyads, of any source.
         output_dir: where models, checkpoints and logs go.
         cache_dir: where computed features are kept; None is the cache of `datasets`.
         resume_from_checkpoint: `"latest"`, the name of a checkpoint, or None.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -95,7 +96,7 @@ def run_stage(stage: Stage, job: TrainingJob, corpus: Corpus, data_digest: str, 
         "steps": run.total_steps,
         "examples": len(examples),
         "processes": accelerator.num_processes,
-        "data": corpus.data_dir.name,
+        **_about_data(corpus),
         "figures": figures,
         "measured": validation.measured,
         "settings": settings,
@@ -103,6 +104,17 @@ def run_stage(stage: Stage, job: TrainingJob, corpus: Corpus, data_digest: str, 
     }
     save_component(run, output_dir / stage.name, report, accelerator)
     accelerator.free_memory()
+
+
+def _about_data(corpus: Corpus) -> dict[str, Any]:
+    """What a report says of the data: their name, which channels are not measured, and under which terms they came."""
+    source, mask = corpus.source, corpus.mask
+    about: dict[str, Any] = {"data": source.title or corpus.data_dir.name}
+    if mask.derived or mask.unavailable:
+        about["channels"] = {"derived": list(mask.derived), "unavailable": list(mask.unavailable)}
+    if source.license:
+        about |= {"source": source.name, "license": source.license, "credit": source.credit}
+    return about
 
 
 def _finish(job: TrainingJob, corpus: Corpus) -> None:

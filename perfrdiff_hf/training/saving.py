@@ -32,7 +32,11 @@ PIPELINE_FOLDER = "model"
 
 def feature_extractor_of(corpus: Corpus, recipe: Recipe) -> PerFRDiffFeatureExtractor:
     """What a pipeline must know of the data and the windows that it is trained on."""
-    return PerFRDiffFeatureExtractor(mean_face=corpus.mean_face().tolist(), window_size=recipe.data.window_size)
+    return PerFRDiffFeatureExtractor(
+        mean_face=corpus.mean_face().tolist(),
+        window_size=recipe.data.window_size,
+        unavailable=corpus.mask.unavailable,
+    )
 
 
 def save_component(run: StageRun, folder: Path, report: dict[str, Any], accelerator: Accelerator) -> None:

@@ -11,10 +11,12 @@ from accelerate import Accelerator
 
 from ..baselines.stage import Draws, Objective, Stage
 from ..behaviour import Behaviour
-from ..data.corpus import Corpus, SplitArrays
+from ..data.corpus import Corpus
+from ..data.histories import history_row
+from ..data.source import Dyads
 from ..evaluation.reacting import react_to_clips
-from ..evaluation.task import history_row
 from ..metrics import frcorr_per_clip, frdist_per_clip
+from ..metrics.masking import ScoredChannels
 from ..pipelines.reaction_pipeline import ReactionOutput, ReactionPipeline
 from .config import TrainingConfig
 from .order import KeyedExamples
@@ -102,17 +104,21 @@ class StageValidation:
             reactions = stack_clips([np.asarray(output.reactions[0]) for output in outputs], axis=1)
             targets = stack_clips([part.arrays.emotion(row) for row in range(len(part.arrays))])
             frames = min(reactions.shape[2], targets.shape[1])
-            scored = (reactions[:, :, :frames], targets[:, :frames], part.appropriate[mine])
-            sums = {"frcorr": frcorr_per_clip(*scored).sum(), "frdist": frdist_per_clip(*scored).sum()}
+            known, appropriate = ScoredChannels(part.mask), part.appropriate[mine]
+            made, real = reactions[:, :, :frames], targets[:, :frames]
+            sums = {
+                "frcorr": known.share * frcorr_per_clip(known.keep(made), known.keep(real), appropriate).sum(),
+                "frdist": frdist_per_clip(known.weigh(made), known.weigh(real), appropriate).sum(),
+            }
         return {name: value / len(rows) for name, value in self._summed(sums).items()}
 
     def _react(
-        self, pipeline: ReactionPipeline, part: SplitArrays, row: int, personal: bool, settings: dict[str, Any]
+        self, pipeline: ReactionPipeline, part: Dyads, row: int, personal: bool, settings: dict[str, Any]
     ) -> ReactionOutput:
         """Reactions to the speaker of a row, with the same noise every time."""
         return react_to_clips(pipeline, part.arrays, [row], self._history_in(part) if personal else None, **settings)
 
-    def _history_in(self, part: SplitArrays) -> Any:
+    def _history_in(self, part: Dyads) -> Any:
         """From a row of a part to its listener's history, by the one rule, among all clips of the split."""
         everybody = self.corpus.split(SPLIT).arrays
 
@@ -124,7 +130,7 @@ class StageValidation:
 
         return history
 
-    def _draw(self, part: SplitArrays, row: int, output: ReactionOutput) -> None:
+    def _draw(self, part: Dyads, row: int, output: ReactionOutput) -> None:
         def recorded(number: int) -> Behaviour:
             arrays = part.arrays
             return Behaviour(emotion=arrays.emotion(number), coefficients=arrays.coefficients(number))

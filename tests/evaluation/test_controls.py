@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from perfrdiff_hf.behaviour import MEAN_FACE
+from perfrdiff_hf.data.histories import first_rows, history_row
 from perfrdiff_hf.evaluation.controls import (
     another_face,
     another_history,
@@ -17,7 +18,6 @@ from perfrdiff_hf.evaluation.controls import (
     one_shift,
     own_history,
 )
-from perfrdiff_hf.evaluation.task import first_rows, history_row
 
 
 def clips_of(*listeners: str, clips: tuple[str, ...] = ("1", "2", "10")) -> SimpleNamespace:
@@ -26,6 +26,8 @@ def clips_of(*listeners: str, clips: tuple[str, ...] = ("1", "2", "10")) -> Simp
     return SimpleNamespace(
         listener_ids=np.array([name for name, _ in names]),
         clips=np.array([clip for _, clip in names]),
+        sessions=np.array([name for name, _ in names]),
+        conversations=np.array([clip for _, clip in names]),
         coefficients=lambda row: np.full((60, 58), row, np.float32),
     )
 

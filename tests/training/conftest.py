@@ -76,7 +76,7 @@ class Workshop:
     def launch(self, stage: str, output: Path, processes: int = 1, **options: Any) -> list[BaseProcess]:
         changes = options.pop("changes", {})
         config = self.config_file(f"{output.name}-{stage}", changes)
-        words = ["--stage", stage, "--config", str(config), "--data_dir", str(self.world)]
+        words = ["--stage", stage, "--config", str(config), "--data_dir", str(options.pop("data_dir", self.world))]
         words += ["--output_dir", str(output), "--cache_dir", str(self.folder / "cache")]
         for name, value in options.items():
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]

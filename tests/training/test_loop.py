@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 
-from perfrdiff_hf.data import corpus as corpus_module
 from perfrdiff_hf.data.corpus import Corpus
+from perfrdiff_hf.data.react2024 import source as source_module
 from perfrdiff_hf.training import run as run_module
 from perfrdiff_hf.training.config import TrainingConfig, load_config
 from perfrdiff_hf.training.job import TrainingJob
@@ -126,12 +126,12 @@ def test_processes_wait_for_the_one_that_reads(workshop: Any, tmp_path: Path, mo
     job = TrainingJob("emotion_vae", config, workshop.world, tmp_path, workshop.folder / "cache")
     accelerator = run_module._accelerator(job)
     assert accelerator.init_handler.timeout == run_module.LONGEST_WAIT
-    asked, load = [], corpus_module.load_react2024
+    asked, load = [], source_module.load_react2024
 
     def watched(*given: Any, num_proc: int | None = None, **options: Any) -> Any:
         asked.append(num_proc)
         return load(*given, **options)
 
-    monkeypatch.setattr(corpus_module, "load_react2024", watched)
+    monkeypatch.setattr(source_module, "load_react2024", watched)
     run_module._open_corpus(job, accelerator)
     assert asked == [3, 3]

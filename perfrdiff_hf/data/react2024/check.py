@@ -18,10 +18,10 @@ import numpy as np
 from ...behaviour import FRAME_RATE, STREAMS
 from ...progress import follow
 from ..dyads import SPLITS, Pairs, Recording, both_ways, check_streams, listeners
+from ..problems import BrokenFileError, Problem
 from .appropriateness import load_appropriateness, read_matrix
 from .clips import duplicate, missing_files, read_clip
 from .layout import FULL_MATRIX, HISTORY_CLIP, STREAM_FOLDERS, cut_matrix_path, read_pairs, without_history
-from .problems import BrokenFileError, Problem
 
 
 class Finding(NamedTuple):

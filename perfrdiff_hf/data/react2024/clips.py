@@ -29,8 +29,8 @@ from ...behaviour import (
 from ...faces.formats.react2024 import load_coefficients_npy, load_emotion_csv
 from ..audio import read_audio
 from ..dyads import Recording
+from ..problems import BrokenFileError, Problem
 from .layout import STREAM_FOLDERS, stream_path
-from .problems import BrokenFileError, Problem
 
 
 NOT_THERE = "the lists name this clip, but the file is not there"

@@ -27,9 +27,9 @@ from datasets import Dataset
 from ...behaviour import STREAM_WIDTHS, STREAMS
 from ..audio import mfcc_features
 from ..dyads import Pairs, Recording, build_dyads, check_streams, fingerprint_of, listeners, select_rows
+from ..problems import BrokenDataError, BrokenFileError, Problem, summary
 from .clips import duplicate, missing_files, read_clip
 from .layout import HISTORY_CLIP, read_pairs, stream_path, without_history
-from .problems import BrokenDataError, BrokenFileError, Problem, summary
 
 
 logger = logging.getLogger(__name__)

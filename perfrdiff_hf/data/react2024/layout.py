@@ -32,6 +32,8 @@ STREAM_SUFFIXES = {"audio": ".wav", "emotion": ".csv", "coefficients": ".npy"}
 EMOTION_FOLDERS = ("P1", "P2")
 HISTORY_CLIP = "1"
 MEAN_FACE_FILE, STD_FACE_FILE = "mean_face.npy", "std_face.npy"
+# Ours, for people's own data: which channels are derived or unavailable, as json.
+MASK_FILE = "mask.json"
 # The official name, spelling included.
 FULL_MATRIX = "Approprirate_facial_reaction.npy"
 INDEX = "data_indices.csv"

@@ -19,6 +19,7 @@ from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import FILLED_CONDITIONS, STREAM_OF_CONDITION
 from ...models.gafrg import GAFRGTransformer1DModel
 from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
+from .masking import silence
 
 
 class DenoiserStage(DenoisingStage):
@@ -55,7 +56,8 @@ class DenoiserStage(DenoisingStage):
         return denoiser
 
     def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus) -> None:
-        """The statistics of reactions and speakers, for a model that sees standard scores."""
+        """Which channels there are, and for a model that sees standard scores the statistics of these."""
+        silence(model.mapping, corpus)
         if model.reaction_scores is None:
             return
         arrays = corpus.split("train").arrays

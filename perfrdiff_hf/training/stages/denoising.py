@@ -19,6 +19,7 @@ from ...models.conditions import speaker_conditions
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...models.weight_shifts import WeightShifts
 from ...pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
+from .masking import known_alone
 
 
 def new_scheduler(recipe: Recipe) -> Any:
@@ -204,7 +205,7 @@ class DenoisingObjective(Objective):
         tokens = denoiser.encode_condition(conditions, dropped)
         predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts, **marks).sample
         errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none")
-        of_channel = self.weights.of_channels(errors)
+        of_channel = known_alone(self.weights.of_channels(errors), self.feature_extractor)
         of_timestep = self.weights.of_timesteps(batch["timestep"], self.scheduler.alphas_cumprod)
         of_timestep = of_timestep.repeat_interleave(reactions.shape[1])[:, None, None]
         loss = errors * of_timestep * (of_channel / of_channel.mean())

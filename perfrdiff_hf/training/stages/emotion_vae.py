@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...baselines.recipe import Recipe
@@ -15,6 +15,7 @@ from ...data.corpus import Corpus
 from ...data.windows import EmotionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.emotion_vae import EmotionVAEModel
+from .masking import deafen, known_channels, silence
 
 
 class EmotionVAEStage(Stage):
@@ -28,6 +29,15 @@ class EmotionVAEStage(Stage):
     def new_model(self, recipe: Recipe, parts: Parts) -> EmotionVAEModel:
         """See `Stage`."""
         return EmotionVAEModel(**recipe.arguments(self.name))
+
+    def look_at_data(self, model: EmotionVAEModel, corpus: Corpus) -> None:
+        """Which channels the data have."""
+        first, last = cast(nn.Linear, model.coefficient_regressor[0]), cast(nn.Linear, model.coefficient_regressor[-1])
+        silence(model.decoder_out, corpus, "emotion")
+        silence(last, corpus, "coefficients")
+        # Both read what the decoder gave.
+        deafen(model.decoder.weight_ih, corpus, model.config.hidden_size)
+        deafen(first.weight, corpus)
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Windows of each row's own behaviour."""
@@ -71,6 +81,8 @@ class EmotionVAEObjective(Objective):
         decoded = self.trained.decode(latent, emotion.shape[1])
         regressed = self.trained.to_coefficients(decoded)
         coefficients = self.feature_extractor.remove_mean_face(batch["coefficients"])
+        emotion, decoded = known_channels("emotion", self.feature_extractor, emotion, decoded)
+        coefficients, regressed = known_channels("coefficients", self.feature_extractor, coefficients, regressed)
         return emotion_vae_losses(emotion, coefficients, decoded, regressed, encoded.mean, encoded.logvar)
 
 

@@ -9,7 +9,8 @@ import pytest
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.dataset import load_react2024
-from perfrdiff_hf.evaluation.similarity import precision_recall, similar_speakers, speaker_distances, write_matrix
+from perfrdiff_hf.data.react2024.source import React2024Source
+from perfrdiff_hf.evaluation.similarity import precision_recall, similar_speakers, speaker_distances
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
@@ -126,12 +127,23 @@ def test_sound_finds_clips_of_the_same_script(tmp_path):
     assert precision > 0.6 and recall > 0.6
 
 
+def test_only_speakers_that_may_be_alike_are_compared(own_dyads, tmp_path):
+    arrays = ClipArrays.from_dataset(load_react2024(own_dyads, "val", cache_dir=tmp_path))
+    everybody = speaker_distances(arrays, "both")
+    among = np.zeros((4, 4), dtype=bool)
+    among[0, 3] = among[3, 0] = True
+    some = speaker_distances(arrays, "both", among=among)
+    assert some[0, 3] == some[3, 0] == everybody[0, 3] and not some.diagonal().any()
+    assert np.isinf(some).sum() == 10
+    np.testing.assert_array_equal(similar_speakers(some, 1e9), among | np.eye(4, dtype=bool))
+
+
 def test_a_matrix_is_written_where_the_loader_finds_it(own_dyads):
     ours = np.eye(4, dtype=bool)
     with pytest.raises(FileExistsError, match="has a matrix for val already"):
-        write_matrix(own_dyads, "val", ours)
+        React2024Source(own_dyads).write_appropriate("val", ours)
     (own_dyads / "Approprirate_facial_reaction.npy").unlink()
-    assert write_matrix(own_dyads, "val", ours).is_file()
+    assert React2024Source(own_dyads).write_appropriate("val", ours).is_file()
     np.testing.assert_array_equal(load_appropriateness(own_dyads, "val"), ours)
 
 
@@ -144,5 +156,5 @@ def test_a_matrix_that_cannot_be_written_leaves_nothing(own_dyads, monkeypatch):
     before = sorted(os.listdir(own_dyads))
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError, match="no space"):
-        write_matrix(own_dyads, "val", np.eye(4, dtype=bool))
+        React2024Source(own_dyads).write_appropriate("val", np.eye(4, dtype=bool))
     assert sorted(os.listdir(own_dyads)) == before

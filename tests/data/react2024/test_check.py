@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from perfrdiff_hf.cli import main
+from perfrdiff_hf.data.problems import BrokenDataError
 from perfrdiff_hf.data.react2024.check import check_folder
 from perfrdiff_hf.data.react2024.dataset import load_react2024
-from perfrdiff_hf.data.react2024.problems import BrokenDataError
 
 
 EMOTION = "val/Emotion/NoXI/002_Paris/P1/1.csv"

@@ -14,10 +14,10 @@ import pytest
 from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
+from perfrdiff_hf.data.problems import BrokenDataError
 from perfrdiff_hf.data.react2024.appropriateness import load_appropriateness
 from perfrdiff_hf.data.react2024.check import check_folder
 from perfrdiff_hf.data.react2024.dataset import load_react2024
-from perfrdiff_hf.data.react2024.problems import BrokenDataError
 from perfrdiff_hf.data.sharing import write_shareable
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a folder, in words that a person can act on; the same for the loader and for the check."""
+"""What can be wrong with recorded data, in words that a person can act on; the same wherever it is noticed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ ADVICE = {
     "out of range": "check the order of the columns and the units",
     "duplicate": "one was copied over the other, or a clip was cut twice: download both again",
     "matrix": "download the matrix and its index again; without them clips cannot be scored",
+    "no partner": "the other person's files are not there: get them, too; a person alone is no dyad",
+    "too many people": "a conversation has two people: the list names more, which the release knows as a fault",
+    "unknown keys": "these are not the arrays of the release, or of another version of it",
+    "no frames": "the release has such files; nothing can be done about them",
+    "frame rate": "frames and sound do not last equally long: only files at 30 frames a second are read",
+    "no clip": "faces are seen too rarely: no 30 s in which both are",
+    "no history": "a person with one conversation only has no history: get another session or prompt of theirs",
+    "two splits": "people who stand in two splits are left out of all",
+    "a game": "charades and gestures on command are no talk, and are left out",
 }
 
 
