@@ -1,0 +1,93 @@
+"""Pictures of the three-dimensional head (`perfrdiff_hf.faces.head`), drawn on the processor."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ..extras import require
+from ..faces.head import Head, build_head
+from ..faces.head.mesh import JOINTS, NECK_SHARE, vertex_normals
+from ..faces.motion import gaze, rotation_matrices
+from .raster import rasterise
+
+
+require("rendering", "Pictures and videos")
+from PIL import Image  # noqa: E402
+
+
+SUPERSAMPLING = 2
+# What the picture shows, in metres: how wide, and the height of its middle.
+_VIEW, _MIDDLE = 0.36, -0.035
+# From where the light comes: above, the viewer's right, and behind the viewer.
+_LIGHT = np.array([0.40, 0.55, 0.73])
+_SKY, _GROUND = np.array([0.50, 0.52, 0.56]), np.array([0.34, 0.30, 0.28])
+_BACKDROP = np.array([236, 236, 232]) / 255
+
+
+def draw_head_motion(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256) -> Image.Image:
+    """The head with blendshapes `(52,)` on Apple's scale, turned by `rotation (3,)`."""
+    head = build_head()
+    turns = joint_rotations(blendshapes, rotation)
+    places = {joint: _placed(joint, turns, head) for joint in JOINTS}
+    points, normals, colours, shine = [], [], [], []
+    for part in head.parts:
+        matrix, offset = places[part.joint]
+        moved = part.moved(blendshapes) @ matrix.T + offset
+        points.append(moved)
+        normals.append(vertex_normals(moved, part.triangles))
+        colours.append(part.colours)
+        shine.append(np.full((len(moved), 1), 1 - part.roughness))
+    values = np.concatenate([np.concatenate(normals), np.concatenate(colours), np.concatenate(shine)], axis=1)
+    pixels = size * SUPERSAMPLING
+    scale = pixels / _VIEW
+    there = np.concatenate(points)
+    flat = np.stack(
+        [pixels / 2 + scale * there[:, 0], pixels / 2 - scale * (there[:, 1] - _MIDDLE), there[:, 2]], axis=1
+    )
+    picture, near = rasterise(flat.astype(np.float64), _all_triangles(), values.astype(np.float64), pixels)
+    return Image.fromarray(_shaded(picture, near)).reduce(SUPERSAMPLING)
+
+
+def joint_rotations(blendshapes: np.ndarray, rotation: np.ndarray) -> dict[str, np.ndarray]:
+    """How each joint is turned against the one before it, as matrices `(3, 3)`."""
+    whole, neck = rotation_matrices(rotation), rotation_matrices(NECK_SHARE * rotation)
+    eyes = rotation_matrices(gaze(blendshapes))
+    return {"body": np.eye(3), "neck": neck, "head": neck.T @ whole, "leftEye": eyes, "rightEye": eyes}
+
+
+def _placed(joint: str, turns: dict[str, np.ndarray], head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """Where a joint's points go: a matrix and an offset."""
+    pivot = head.pivots[joint]
+    matrix, offset = turns[joint], pivot - turns[joint] @ pivot
+    before = JOINTS[joint]
+    if before is None:
+        return matrix, offset
+    outer, shift = _placed(before, turns, head)
+    return outer @ matrix, outer @ offset + shift
+
+
+@cache
+def _all_triangles() -> np.ndarray:
+    parts = build_head().parts
+    first = np.cumsum([0, *(len(part.positions) for part in parts[:-1])])
+    return np.concatenate([part.triangles + at for part, at in zip(parts, first)])
+
+
+def _shaded(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Light on what was drawn: from the lamp, from the sky, and the lamp's reflection where a surface shines."""
+    drawn = near > -np.inf
+    seen = picture[drawn]
+    normals = seen[:, :3] / np.maximum(np.linalg.norm(seen[:, :3], axis=1, keepdims=True), 1e-9)
+    colours, shine = seen[:, 3:6] ** 2.2, seen[:, 6]
+    lamp = np.clip((normals @ _LIGHT + 0.25) / 1.25, 0, 1)[:, None]
+    sky = _GROUND + (normals[:, 1:2] + 1) / 2 * (_SKY - _GROUND)
+    half = _LIGHT + np.array([0, 0, 1.0])
+    half /= np.linalg.norm(half)
+    gloss = np.clip(normals @ half, 0, 1) ** (8 + 120 * shine**2) * 0.35 * shine
+    rim = 0.10 * (1 - np.abs(normals[:, 2])) ** 3
+    light = colours * (0.78 * lamp * np.array([1.0, 0.97, 0.92]) + sky + rim[:, None]) + gloss[:, None]
+    image = np.tile(_BACKDROP, (*near.shape, 1))
+    image[drawn] = np.clip(light, 0, 1) ** (1 / 2.2)
+    return (image * 255 + 0.5).astype(np.uint8)
