@@ -61,12 +61,20 @@ class Playout:
         self._lock = Lock()
         self._shown = np.zeros(len(BLENDSHAPE_NAMES) + 3)
         self.segments = self.late_segments = self.missing_frames = 0
-        self._begin()
+        self._frames = np.zeros((0, len(self._shown)))
+        self._first = self._origin = 0  # index of the first frame that is kept, and of the session's first
+        self._position = 0.0  # in frames since the session began
+        self._began: float | None = None
+        self._last = 0.0
+        self._blend_from = self._shown
+        self._lateness: deque[float] = deque(maxlen=_REMEMBERED_SEGMENTS)
 
     def reset(self) -> None:
-        """Expect a new session, from frame 0; the face stays as it is until it begins, and blends into it. Counts stay."""
+        """Expect a new session, from frame 0; the face stays as it is until then, and blends into it. Counts stay."""
         with self._lock:
-            self._begin()
+            self._frames, self._began, self._blend_from = self._frames[:0], None, self._shown
+            self._first = self._origin = 0
+            self._lateness.clear()
 
     def add(self, start: int, coefficients: np.ndarray, now: float) -> None:
         """Take a segment.
@@ -84,10 +92,11 @@ class Playout:
         with self._lock:
             end = self._first + len(self._frames)
             if self._began is None:
-                self._began, self._last, self._blend_from, end = now, now, self._shown, start
-                self._first, self._position = start, float(start)
-            elif self._position > end - 1 - BRAKING_FRAMES:
-                self.late_segments += 1
+                self._began, self._last, end = now, now, start
+                self._first, self._origin, self._position = start, start, float(start)
+            else:
+                self._advance(now)
+                self.late_segments += self._position > end - 1 - BRAKING_FRAMES
             self.segments += 1
             self._lateness.append(now - self._began - (start - self._origin) / FRAME_RATE)
             if start > end:
@@ -97,7 +106,7 @@ class Playout:
             self._frames = np.concatenate([self._frames, frames[end - start :]])
 
     def at(self, now: float) -> FaceMotion:
-        """How the face is now: one frame. Before the first segment it rests, or stays as the session before left it."""
+        """How the face is now, one frame; before the first segment it rests, or stays as the last session left it."""
         with self._lock:
             if self._began is not None:
                 self._advance(now)
@@ -117,15 +126,6 @@ class Playout:
         """Seconds of frames that came and were not shown yet."""
         with self._lock:
             return max(0.0, self._first + len(self._frames) - 1 - self._position) / FRAME_RATE
-
-    def _begin(self) -> None:
-        self._frames = np.zeros((0, len(self._shown)))
-        self._first = self._origin = 0  # index of the first frame that is kept
-        self._position = 0.0  # in frames since the session began
-        self._began: float | None = None
-        self._last = 0.0
-        self._blend_from = self._shown
-        self._lateness: deque[float] = deque(maxlen=_REMEMBERED_SEGMENTS)
 
     def _advance(self, now: float) -> None:
         """Move on to now, in steps short enough to brake in."""

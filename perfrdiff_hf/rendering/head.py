@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from ..extras import require
@@ -26,11 +24,27 @@ _SKY, _GROUND = np.array([0.50, 0.52, 0.56]), np.array([0.34, 0.30, 0.28])
 _BACKDROP = np.array([236, 236, 232]) / 255
 
 
-def draw_head_motion(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256) -> Image.Image:
-    """The head with blendshapes `(52,)` on Apple's scale, turned by `rotation (3,)`."""
-    head = build_head()
+def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, head: Head | None = None) -> Image.Image:
+    """Draw one head.
+
+    Args:
+        blendshapes: `(52,)` on Apple's scale.
+        rotation: `(3,)` pitch, yaw and roll in radians, in the directions of `faces.motion.FaceMotion`.
+        size: width and height in pixels.
+        head: which; None: the one of our own making.
+
+    Returns:
+        An RGB image of `size` x `size` pixels; not mirrored: the person's left is on the right.
+
+    Raises:
+        ValueError: if `size` is below 16.
+        ImportError: if Pillow is not installed.
+    """
+    if size < 16:
+        raise ValueError(f"size must be at least 16 pixels; it is {size}.")
+    head = build_head() if head is None else head
     turns = joint_rotations(blendshapes, rotation)
-    places = {joint: _placed(joint, turns, head) for joint in JOINTS}
+    places = {joint: _placed(joint, turns, head) for joint in JOINTS if joint in head.pivots}
     points, normals, colours, shine = [], [], [], []
     for part in head.parts:
         matrix, offset = places[part.joint]
@@ -46,7 +60,7 @@ def draw_head_motion(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 
     flat = np.stack(
         [pixels / 2 + scale * there[:, 0], pixels / 2 - scale * (there[:, 1] - _MIDDLE), there[:, 2]], axis=1
     )
-    picture, near = rasterise(flat.astype(np.float64), _all_triangles(), values.astype(np.float64), pixels)
+    picture, near = rasterise(flat.astype(np.float64), _all_triangles(head), values.astype(np.float64), pixels)
     return Image.fromarray(_shaded(picture, near)).reduce(SUPERSAMPLING)
 
 
@@ -68,11 +82,9 @@ def _placed(joint: str, turns: dict[str, np.ndarray], head: Head) -> tuple[np.nd
     return outer @ matrix, outer @ offset + shift
 
 
-@cache
-def _all_triangles() -> np.ndarray:
-    parts = build_head().parts
-    first = np.cumsum([0, *(len(part.positions) for part in parts[:-1])])
-    return np.concatenate([part.triangles + at for part, at in zip(parts, first)])
+def _all_triangles(head: Head) -> np.ndarray:
+    first = np.cumsum([0, *(len(part.positions) for part in head.parts[:-1])])
+    return np.concatenate([part.triangles + at for part, at in zip(head.parts, first)])
 
 
 def _shaded(picture: np.ndarray, near: np.ndarray) -> np.ndarray:

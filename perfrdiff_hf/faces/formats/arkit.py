@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...behaviour import BLENDSHAPE_NAMES, Behaviour
+from ...behaviour import BLENDSHAPE_NAMES
 from .. import rules
-from ..motion import face_motion
+from ..motion import FaceMotion
 from ..names import APPLE_ORDER, capitalised
 from ..table import Table
 from .common import RecordedTrack, coefficients_of, head_angles, on_scale, tracker_angles
@@ -69,24 +69,18 @@ def arkit_track(
     )
 
 
-def write_arkit(
-    behaviour: Behaviour, path: Path, calibrate: bool, clock_names: tuple[str, ...], clock: Iterable[tuple]
-) -> None:
+def write_arkit(motion: FaceMotion, path: Path, clock_names: tuple[str, ...], clock: Iterable[tuple]) -> None:
     """A csv file with a row for each frame: its clock, blendshapes, head angles, and zeros for the eyeballs' angles.
 
     Args:
-        behaviour: with coefficients.
+        motion: what is written.
         path: the file.
-        calibrate: whether blendshapes are moved from REACT's scale to Apple's.
         clock_names: the columns that time a row.
         clock: their cells, frame by frame.
     """
-    if behaviour.coefficients is None:
-        raise ValueError("behaviour must hold coefficients: this format has blendshapes and no emotion.")
-    motion = face_motion(behaviour.coefficients, calibrate=calibrate)
     known = {name.lower(): column for name, column in zip(BLENDSHAPE_NAMES, motion.blendshapes.T)}
     known |= {name.lower(): column for name, column in zip(HEAD_NAMES, tracker_angles(motion.rotation, HEAD_SIGNS).T)}
-    still = np.zeros(len(behaviour))
+    still = np.zeros(len(motion))
     values = np.stack([known.get(name.lower(), still) for name in (*ARKIT_COLUMNS, *ANGLE_COLUMNS)], axis=1)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE, Behaviour
-from ..motion import AHEAD, FaceMotion, face_motion
+from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE
+from ..motion import AHEAD, FaceMotion
 from .arkit import arkit_track
 from .common import NO_HEAD_ANGLES, RecordedTrack, TrackFile, TrackFormat
 
@@ -30,11 +30,8 @@ def encode_frame(motion: FaceMotion, seconds: float) -> str:
     return json.dumps({"time": round(seconds, 6), "blendShapes": values, "head": head}, separators=(",", ":"))
 
 
-def write(behaviour: Behaviour, path: Path, calibrate: bool) -> None:
-    """Coefficients as lines of JSON, 25 a second."""
-    if behaviour.coefficients is None:
-        raise ValueError("behaviour must hold coefficients: this format has blendshapes and no emotion.")
-    motion = face_motion(behaviour.coefficients, calibrate=calibrate)
+def write_motion(motion: FaceMotion, path: Path) -> None:
+    """A motion as lines of JSON, 25 a second."""
     lines = (encode_frame(motion[frame : frame + 1], frame / FRAME_RATE) for frame in range(len(motion)))
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
@@ -95,4 +92,6 @@ def _recognises(file: TrackFile) -> bool:
     return file.is_json
 
 
-FORMAT = TrackFormat("arkit_json", "ARKit frames as json", _recognises, read, write=write, suffix=".jsonl")
+FORMAT = TrackFormat(
+    "arkit_json", "ARKit frames as json", _recognises, read, write_motion=write_motion, suffix=".jsonl"
+)

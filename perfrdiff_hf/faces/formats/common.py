@@ -17,7 +17,7 @@ import numpy as np
 
 from ...behaviour import BLENDSHAPES, FRAME_RATE, MEAN_FACE, ROTATION, Behaviour
 from .. import rules
-from ..motion import AHEAD
+from ..motion import AHEAD, FaceMotion
 from ..table import Table
 
 
@@ -87,8 +87,8 @@ class TrackFormat:
         read: turns a file into a track, given whether blendshapes are moved to REACT's scale, and the rate of the
             tracked video (None: not known; always None unless `takes_fps`).
         takes_fps: whether the file counts frames only, so that the rate of the video says when they were.
-        write: writes behaviour to a path, given whether blendshapes are moved from REACT's scale; None: this format
-            cannot be written.
+        write: writes behaviour to a path; None: this format cannot be written, or holds what avatars understand.
+        write_motion: writes an avatar's motion of 25 frames per second to a path; None: it does not hold one.
         suffix: of its files.
     """
 
@@ -97,7 +97,8 @@ class TrackFormat:
     recognises: Callable[[TrackFile], bool]
     read: Callable[[TrackFile, bool, float | None], RecordedTrack]
     takes_fps: bool = False
-    write: Callable[[Behaviour, Path, bool], None] | None = None
+    write: Callable[[Behaviour, Path], None] | None = None
+    write_motion: Callable[[FaceMotion, Path], None] | None = None
     suffix: str = ".csv"
 
 

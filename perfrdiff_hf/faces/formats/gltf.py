@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE, Behaviour
+from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE
+from ...files import file_beside
 from ..glb import Glb
 from ..head.building import build_head
 from ..head.gltf import head_glb
 from ..head.mesh import NECK_SHARE
-from ..motion import AHEAD, FaceMotion, face_motion, gaze, quaternions
+from ..motion import AHEAD, FaceMotion, gaze, quaternions
 from ..names import channels_of
 from .arkit import arkit_track
 from .common import NO_HEAD_ANGLES, RecordedTrack, TrackFile, TrackFormat
 
 
+_NO_SHAPES = "The head has no morph target by one of ARKit's 52 names (jawOpen, ...), or names none of its targets."
 _JOINTS = {
     "head": re.compile(r"(^|[^a-z])head$", re.I),
     "neck": re.compile(r"(^|[^a-z])neck$", re.I),
@@ -54,21 +56,43 @@ def animated(motion: FaceMotion, head: Glb | None = None, fps: float = FRAME_RAT
         weights[:, moved] = motion.blendshapes[:, [channel for channel in channels if channel is not None]]
         animation.add(node, "weights", weights.reshape(-1))
     if not animation.channels:
-        raise ValueError(
-            "The head has no morph target by one of ARKit's 52 names (jawOpen, mouthSmileLeft, ...), or does not name "
-            f"its targets; it has {_described_targets(glb)}."
-        )
+        raise ValueError(f"{_NO_SHAPES} It has {_described_targets(glb)}.")
     for node, turns in _turns(glb, motion).items():
         animation.add(node, "rotation", turns.astype(np.float32))
     glb.tree.setdefault("animations", []).insert(0, animation.entry())
     return glb
 
 
-def write(behaviour: Behaviour, path: Path, calibrate: bool) -> None:
-    """Coefficients as an animation of the head of our own making."""
-    if behaviour.coefficients is None:
-        raise ValueError("behaviour must hold coefficients: this format has blendshapes and no emotion.")
-    animated(face_motion(behaviour.coefficients, calibrate=calibrate)).write(path)
+def animate_file(motion: FaceMotion, path: Path, head: Path | None = None) -> None:
+    """Write a motion as an animation of the head in another file; None: of our own. Whole or not at all.
+
+    Raises:
+        FileNotFoundError: if there is no such head, or no folder to write to.
+        ValueError: if the head cannot be used.
+    """
+    base = None if head is None else check_head(head)
+    with file_beside(path) as beside:
+        animated(motion, base).write(beside)
+
+
+def check_head(path: Path) -> Glb:
+    """The head in a file, if `animated` can use it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no .glb with everything inside, or has no morph target by one of ARKit's names.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no head at {path}.")
+    head = Glb.from_bytes(path.read_bytes(), str(path))
+    if not any(_morphing_nodes(head)):
+        raise ValueError(f"{path}: {_NO_SHAPES} It has {_described_targets(head)}.")
+    return head
+
+
+def write_motion(motion: FaceMotion, path: Path) -> None:
+    """A motion as an animation of the head of our own making."""
+    animated(motion).write(path)
 
 
 def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
@@ -267,4 +291,4 @@ def _recognises(file: TrackFile) -> bool:
     return file.is_glb
 
 
-FORMAT = TrackFormat("glb", "animated glTF (glb)", _recognises, read, write=write, suffix=".glb")
+FORMAT = TrackFormat("glb", "animated glTF (glb)", _recognises, read, write_motion=write_motion, suffix=".glb")
