@@ -117,7 +117,7 @@ class Playout:
     @property
     def delay(self) -> float:
         """How far behind the source the face should be, in seconds: as far as segments of late were late, and some."""
-        margin = (BRAKING_FRAMES + 1) / FRAME_RATE
+        margin = (BRAKING_FRAMES + 2) / FRAME_RATE
         wanted = max(self._lateness, default=0.0) + margin
         return min(max(wanted, self.min_delay, margin), self.max_delay)
 

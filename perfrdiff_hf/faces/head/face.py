@@ -137,15 +137,25 @@ class Face:
         chart = np.concatenate([lips, self.ring_chart.reshape(-1, 2), lids, lids * [-1, 1]])
         pairs = np.concatenate([self.triangles, self.triangles[:, ::-1]])
         here, there = pairs[:, [0, 1, 2]].ravel(), pairs[:, [1, 2, 0]].ravel()
-        neighbours = np.maximum(np.bincount(here, minlength=len(chart)), 1)[:, None]
-        near = np.linalg.norm(chart * [0.85, 0.85] - np.sign(chart[:, :1]) * [[EYE[0], 0]] - [[0, EYE[1]]], axis=1)
-        free = np.clip((0.52 - near) / 0.15, 0, 1)[:, None]
+        count = np.bincount(here, minlength=len(chart))[:, None]
+        near = np.linalg.norm(0.85 * np.abs(chart * [1, 0]) + 0.85 * chart * [0, 1] - EYE[:2], axis=1)
+        free = np.clip((0.52 - near) / 0.15, 0, 1)[:, None] * (count > 0)
         free[: (BORDER + 3) * SPOKES] = 0
         free[self.num_ring_vertices :][np.concatenate([self.lid_rows, self.lid_rows]) < 2] = 0
         for _ in range(60):
             mean = np.stack([np.bincount(here, chart[there, axis], len(chart)) for axis in range(2)], axis=1)
-            chart = chart + 0.6 * free * (mean / neighbours - chart)
+            chart = chart + 0.6 * free * (mean / np.maximum(count, 1) - chart)
+            # Neighbours across a cell lie on one side only; the face is to be the same on both.
+            chart = (chart + chart[self.image] * [-1, 1]) / 2
         return chart
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """For each vertex `(vertices,)` the one that is its mirror image."""
+        spokes = (SPOKES // 2 - np.arange(SPOKES)) % SPOKES
+        rings = (np.arange(self.rings)[:, None] * SPOKES + spokes).ravel()
+        lids = np.arange(2 * len(self.lid_rows)).reshape(2, -1)[::-1].ravel()
+        return np.concatenate([rings, self.num_ring_vertices + lids])
 
     @cached_property
     def lid_shares(self) -> np.ndarray:
@@ -197,7 +207,7 @@ class Face:
     @cached_property
     def triangles(self) -> np.ndarray:
         """`(triangles, 3)` of the whole mesh."""
-        mirror = (SPOKES // 2 - np.arange(SPOKES)) % SPOKES
+        mirror = self.image[:SPOKES]
         kept = np.ones((self.rings, SPOKES), dtype=bool)
         kept[_EYE_RINGS, _EYE_SPOKES] = False
         other = np.ones_like(kept)
@@ -206,8 +216,9 @@ class Face:
         ring, spoke = np.nonzero((kept & other)[:-1])
         cells = _cells(ring * SPOKES + spoke, ring * SPOKES + (spoke + 1) % SPOKES, SPOKES)
         left = self._lid_triangles(self.loop, self.num_ring_vertices)
-        flipped = (self.loop // SPOKES) * SPOKES + mirror[self.loop % SPOKES]
-        right = self._lid_triangles(flipped, self.num_ring_vertices + _LID_RINGS * len(self.loop))[:, ::-1]
+        right = self._lid_triangles(self.image[self.loop], self.num_ring_vertices + _LID_RINGS * len(self.loop))[
+            :, ::-1
+        ]
         return np.concatenate([cells, left, right])
 
     def _lid_triangles(self, loop: np.ndarray, first: int) -> np.ndarray:

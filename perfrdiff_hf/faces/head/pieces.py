@@ -60,7 +60,7 @@ def eyeball(colours: Colours) -> Piece:
         circle = np.sin(angle) * np.stack([np.cos(around), np.sin(around)], axis=1)
         ring = np.column_stack([circle, np.full(28, np.cos(angle))])
         # The cornea bulges a little.
-        rows.append(ring * BALL_RADIUS * (1 + 0.03 * np.clip(1 - angle / 0.7, 0, 1)))
+        rows.append(ring * BALL_RADIUS * (1 + 0.015 * np.clip(1 - angle / 0.7, 0, 1)))
     ball = _grid(np.stack(rows), np.repeat([colour for _, colour in rings], 28, axis=0), closed=True)
     spots = [_glint((0.23, 0.27), 0.124), _glint((-0.20, -0.24), 0.060)]
     return _moved(joined([ball, *spots]), EYE)
@@ -92,10 +92,10 @@ def teeth(colours: Colours, upper: bool) -> Piece:
     heights = [0.050, 0.035, -0.030, -0.040] if upper else [0.000, -0.020, -0.070, -0.085]
     depths = [-0.030, 0.0, 0.004, -0.020] if upper else [-0.020, 0.0, 0.0, -0.030]
     front = float(on_skin(MOUTH[None])[0, 2]) - (0.050 if upper else 0.075)
-    wide = 0.245 if upper else 0.215
+    wide = 0.300 if upper else 0.240
     rows = []
     for height, depth in zip(heights, depths):
-        z = front + depth - 0.20 * across**2
+        z = front + depth - 0.24 * across**2
         rows.append(np.stack([wide * np.sin(across * 1.3) / np.sin(1.3), np.full(17, MOUTH[1] + height), z], axis=1))
     return _grid(np.stack(rows), np.tile(colours.teeth, (len(rows) * 17, 1)), closed=False)
 
@@ -166,11 +166,11 @@ def neck(colours: Colours) -> Piece:
 def shoulders(colours: Colours) -> Piece:
     """A shirt with a collar."""
     rows = [
-        (-1.22, 0.395, 0.375, -0.19), (-1.19, 0.43, 0.41, -0.19), (-1.23, 0.47, 0.44, -0.19),
-        (-1.31, 0.52, 0.46, -0.19), (-1.38, 0.68, 0.50, -0.19), (-1.45, 0.93, 0.54, -0.20),
+        (-1.34, 0.340, 0.330, -0.19), (-1.21, 0.385, 0.370, -0.19), (-1.19, 0.43, 0.41, -0.19),
+        (-1.23, 0.47, 0.44, -0.19), (-1.31, 0.52, 0.46, -0.19), (-1.38, 0.68, 0.50, -0.19), (-1.45, 0.93, 0.54, -0.20),
         (-1.57, 1.14, 0.56, -0.20), (-1.80, 1.25, 0.58, -0.20), (-2.15, 1.28, 0.58, -0.20),
     ]  # fmt: skip
-    dark = np.array([0.84, 0.82, 0.84, 1, 1, 1, 1, 1, 1])[:, None] * np.array(colours.shirt)
+    dark = np.array([0.8, 0.84, 0.82, 0.84, 1, 1, 1, 1, 1, 1])[:, None] * np.array(colours.shirt)
     return _turned(rows, dark)
 
 
@@ -237,7 +237,7 @@ def _glint(at: tuple[float, float], radius: float) -> Piece:
     length = np.linalg.norm(angles, axis=1, keepdims=True)
     points = np.concatenate([np.sinc(length / np.pi) * angles, np.cos(length)], axis=1)
     fan = np.stack([np.zeros(12, int), 1 + np.arange(12), 1 + (np.arange(12) + 1) % 12], axis=1)
-    return Piece(points * BALL_RADIUS * 1.04, fan, np.ones((13, 3)))
+    return Piece(points * BALL_RADIUS * 1.018, fan, np.ones((13, 3)))
 
 
 def _turned(rows: list[tuple[float, float, float, float]], colours: np.ndarray) -> Piece:
