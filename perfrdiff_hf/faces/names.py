@@ -3,7 +3,8 @@
 | who | order | spelling |
 |---|---|---|
 | this package, ARKit, MediaPipe, most glTF heads | alphabetical here, by name elsewhere | `mouthSmileLeft` |
-| Live Link Face (csv and UDP) | Apple's | `MouthSmileLeft` |
+| Live Link Face, datagrams | Apple's | `MouthSmileLeft` |
+| Live Link Face, csv | by name; Apple's, but two pairs are exchanged | `MouthSmileLeft` |
 | VRM "Perfect Sync" (VMC) | by name | `MouthSmileLeft` |
 | plain VRM (VMC) | by name | `Joy`, `Blink_L`, `A`, ...: mixtures, see `PRESETS` |
 """
@@ -18,18 +19,21 @@ import numpy as np
 from ..behaviour import BLENDSHAPE_NAMES
 
 
-# Apple's order, in which Live Link Face writes and sends them.
+# Apple's order, which Live Link Face's datagrams have, in which no names stand.
 APPLE_ORDER = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
     "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
-    "eyeSquintRight", "eyeWideRight", "jawForward", "jawRight", "jawLeft", "jawOpen", "mouthClose", "mouthFunnel",
-    "mouthPucker", "mouthRight", "mouthLeft", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
+    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
+    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
     "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
     "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
     "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
     "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
     "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
+# The columns of Live Link Face's csv begin with the right one in two pairs.
+_EXCHANGED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
+CSV_ORDER = tuple(_EXCHANGED.get(name, name) for name in APPLE_ORDER)
 # Where each of Apple's stands among ours.
 APPLE_CHANNELS = tuple(BLENDSHAPE_NAMES.index(name) for name in APPLE_ORDER)
 

@@ -56,7 +56,12 @@ def independent_reading(packet: bytes) -> dict[str, object]:
     device, subject = (take(f"{take('i')[0]}s")[0].decode() for _ in range(2))
     frame, subframe, fps, denominator = take("ifii")
     (count,) = take("B")
-    values = dict(zip((*ARKIT_COLUMNS, *ANGLE_COLUMNS), take(f"{count}f"), strict=True))
+    # As Unreal's enumeration of ARKit's shapes has them, and as datagrams that an iPhone sent were read.
+    order = list(ARKIT_COLUMNS)
+    for one in ("JawRight", "MouthRight"):
+        at_right = order.index(one)
+        order[at_right : at_right + 2] = reversed(order[at_right : at_right + 2])
+    values = dict(zip((*order, *ANGLE_COLUMNS), take(f"{count}f"), strict=True))
     assert at == len(packet)
     clock = {"frame": frame, "subframe": subframe, "fps": fps, "denominator": denominator}
     return {"version": version, "device": device, "subject": subject, **clock, **values}

@@ -97,6 +97,8 @@ def test_gaze_follows_eye_look() -> None:
 def test_the_table_of_names_is_whole() -> None:
     assert sorted(APPLE_ORDER) == sorted(BLENDSHAPE_NAMES)
     assert [BLENDSHAPE_NAMES[channel] for channel in APPLE_CHANNELS] == list(APPLE_ORDER)
+    left = [APPLE_ORDER.index(name) for name in ("jawLeft", "mouthLeft")]
+    assert [APPLE_ORDER[place + 1] for place in left] == ["jawRight", "mouthRight"]
     found = channels_of(
         ["MouthSmileLeft", "mouthSmile_L", "blendShape1.jawOpen", "browInnerUp_R", "cheekPuff_L", "JAW_OPEN", "Smile"]
     )

@@ -11,7 +11,7 @@ import numpy as np
 from ...behaviour import BLENDSHAPE_NAMES
 from .. import rules
 from ..motion import FaceMotion
-from ..names import APPLE_ORDER, capitalised
+from ..names import CSV_ORDER, capitalised
 from ..table import Table
 from .common import RecordedTrack, coefficients_of, head_angles, on_scale, tracker_angles
 
@@ -19,7 +19,7 @@ from .common import RecordedTrack, coefficients_of, head_angles, on_scale, track
 HEAD_NAMES = ("HeadPitch", "HeadYaw", "HeadRoll")
 HEAD_SIGNS = (-1, 1, 1)
 # The columns in the order in which both programs write them.
-ARKIT_COLUMNS = tuple(capitalised(name) for name in APPLE_ORDER)
+ARKIT_COLUMNS = tuple(capitalised(name) for name in CSV_ORDER)
 # How the head and the eyeballs are turned. Behaviour has no angles for eyeballs: its eyeLook blendshapes hold them.
 ANGLE_COLUMNS = (
     "HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch",
