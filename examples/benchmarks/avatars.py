@@ -13,7 +13,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +65,7 @@ def received(seconds: float, fps: int) -> np.ndarray:
     return np.array(arrivals)
 
 
-def drawing(draw, *arguments) -> float:
+def drawing(draw: Callable[..., Any], *arguments: Any) -> float:
     """Milliseconds of a picture, the mean of twenty."""
     draw(*arguments)
     began = time.perf_counter()

@@ -19,9 +19,15 @@ SUPERSAMPLING = 2
 # What the picture shows, in metres: how wide, and the height of its middle.
 _VIEW, _MIDDLE = 0.36, -0.035
 # From where the light comes: above, the viewer's right, and behind the viewer.
-_LIGHT = np.array([0.40, 0.55, 0.73])
-_SKY, _GROUND = np.array([0.50, 0.52, 0.56]), np.array([0.34, 0.30, 0.28])
-_BACKDROP = np.array([236, 236, 232]) / 255
+_LIGHT = np.array([0.40, 0.55, 0.73], dtype=np.float32)
+# Between the light and the viewer, where a mirror would show the light.
+_HALFWAY = _LIGHT + np.array([0, 0, 1], dtype=np.float32)
+_HALFWAY /= np.linalg.norm(_HALFWAY)
+_WARM = np.array([1.0, 0.97, 0.92], dtype=np.float32)
+_SKY, _GROUND = np.array([0.50, 0.52, 0.56], dtype=np.float32), np.array([0.34, 0.30, 0.28], dtype=np.float32)
+_BACKDROP = np.array([236, 236, 232], dtype=np.uint8)
+# Light in [0, 1] as sRGB, finely enough for the dark.
+_BYTES = np.round(255 * np.linspace(0, 1, 8192) ** (1 / 2.2)).astype(np.uint8)
 
 
 def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, head: Head | None = None) -> Image.Image:
@@ -51,7 +57,7 @@ def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, he
         moved = part.moved(blendshapes) @ matrix.T + offset
         points.append(moved)
         normals.append(vertex_normals(moved, part.triangles))
-        colours.append(part.colours)
+        colours.append(part.colours**2.2)  # as light adds up
         shine.append(np.full((len(moved), 1), 1 - part.roughness))
     values = np.concatenate([np.concatenate(normals), np.concatenate(colours), np.concatenate(shine)], axis=1)
     pixels = size * SUPERSAMPLING
@@ -90,16 +96,16 @@ def _all_triangles(head: Head) -> np.ndarray:
 def _shaded(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Light on what was drawn: from the lamp, from the sky, and the lamp's reflection where a surface shines."""
     drawn = near > -np.inf
-    seen = picture[drawn]
+    seen = picture[drawn].astype(np.float32)
     normals = seen[:, :3] / np.maximum(np.linalg.norm(seen[:, :3], axis=1, keepdims=True), 1e-9)
-    colours, shine = seen[:, 3:6] ** 2.2, seen[:, 6]
+    colours, shine = seen[:, 3:6], seen[:, 6]
     lamp = np.clip((normals @ _LIGHT + 0.25) / 1.25, 0, 1)[:, None]
     sky = _GROUND + (normals[:, 1:2] + 1) / 2 * (_SKY - _GROUND)
-    half = _LIGHT + np.array([0, 0, 1.0])
-    half /= np.linalg.norm(half)
-    gloss = np.clip(normals @ half, 0, 1) ** (8 + 120 * shine**2) * 0.35 * shine
-    rim = 0.10 * (1 - np.abs(normals[:, 2])) ** 3
-    light = colours * (0.78 * lamp * np.array([1.0, 0.97, 0.92]) + sky + rim[:, None]) + gloss[:, None]
+    edge = 1 - np.abs(normals[:, 2:])
+    light = colours * (0.78 * lamp * _WARM + sky + 0.10 * edge * edge * edge)
+    towards = np.clip(normals @ _HALFWAY, 0, 1)
+    glossy = towards > 0.5  # elsewhere nothing is left of it
+    light[glossy] += (towards[glossy] ** (8 + 120 * shine[glossy] ** 2) * 0.35 * shine[glossy])[:, None]
     image = np.tile(_BACKDROP, (*near.shape, 1))
-    image[drawn] = np.clip(light, 0, 1) ** (1 / 2.2)
-    return (image * 255 + 0.5).astype(np.uint8)
+    image[drawn] = _BYTES[np.clip(light * (len(_BYTES) - 1), 0, len(_BYTES) - 1).astype(np.int32)]
+    return image
