@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "perfrdiff_hf" / "__init__.py").read_text("utf-8"), re.M)[0]
 
 RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
+LIVE = ["python-osc>=1.9"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
@@ -53,9 +54,10 @@ setup(
     ],
     extras_require={
         "rendering": RENDERING,
+        "live": LIVE,
         "training": TRAINING,
         "peft": PEFT,
         "docs": DOCUMENTATION,
-        "dev": RENDERING + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
+        "dev": RENDERING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
     },
 )

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "train models, one stage or all",
     "evaluate": "score a model, or predictions of any system",
     "generate": "react to a speaker, from files to files",
+    "avatar": "put a face track on an avatar: a file, or live over the network",
     "convert": "convert the authors' checkpoints",
     "demo": "the whole method on a small synthetic world",
 }

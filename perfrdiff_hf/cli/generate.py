@@ -9,7 +9,7 @@ OpenFace csv. OUT then holds:
     reactions.npz        reactions (number, frames, 25) and coefficients (number, frames, 58)
     reaction_<k>.csv     emotion of one reaction in REACT2024's format
     reaction_<k>.npy     its coefficients in REACT2024's format, (frames, 1, 58)
-    reaction_<k>_<format>.csv   a face track for other programs, with --format live_link or llv
+    reaction_<k>_<format>.*  a face track for other programs, for each of --format live_link, llv, arkit_json, glb
     reactions.png        faces, action units, valence and arousal over time
     reactions.mp4        the speaker beside the reactions
 """
@@ -47,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder to write to; it is made if need be")
     parser.add_argument(
         "--format",
-        default="react2024",
-        choices=("react2024", "live_link", "llv"),
-        help="of the face tracks",
+        nargs="+",
+        default=[],
+        choices=("react2024", "live_link", "llv", "arkit_json", "glb"),
+        help="further formats of the face tracks, beside react2024",
     )
+    parser.add_argument("--head", type=Path, help="for glb: a .glb with ARKit-named shapes instead of our own head")
     add_sampling_options(parser, num_reactions=3)
     parser.add_argument("--no_video", action="store_true", help="leave out the video, which takes longest")
 
@@ -65,8 +67,11 @@ def run(options: argparse.Namespace) -> None:
     """From the files that the options name to the output folder."""
     from ..behaviour import FRAME_RATE
     from ..data.recordings import read_face, read_speaker
+    from ..faces.formats.gltf import check_head
     from ..files import files_into
 
+    if options.head is not None:
+        check_head(options.head)
     with files_into(options.output) as folder:
         speaker = read_speaker(options.speaker_audio, options.speaker_face, options.speaker_fps)
         listener = read_face(options.listener_history, options.history_fps) if options.listener_history else None
@@ -74,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
             print(note)
         pipeline = load_pipeline(options.model, options.device)
         reactions = react(pipeline, speaker, listener, options)
-        write_reactions(folder, reactions, options.format)
+        write_reactions(folder, reactions, options.format, options.head)
         draw_reactions(folder, reactions, speaker, described(options), video=not options.no_video)
     print(f"{len(reactions)} reactions of {len(reactions[0]) / FRAME_RATE:.1f} s are in {options.output}")
 
@@ -94,10 +99,13 @@ def react(
     return [output.behaviour(reaction=number) for number in range(options.num_reactions)]
 
 
-def write_reactions(folder: Path, reactions: Sequence[Behaviour], form: str) -> None:
-    """The reactions as npz, each in REACT2024's formats, and each as a track of another format if one is asked for."""
+def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequence[str], head: Path | None) -> None:
+    """The reactions as npz, each in REACT2024's formats, and each as tracks of the formats that are asked for."""
     import numpy as np
 
+    from ..faces.formats import FORMATS
+    from ..faces.formats.gltf import animate_file
+    from ..faces.motion import face_motion
     from ..faces.tracks import write_face_track
 
     emotion = np.stack([reaction.streams["emotion"] for reaction in reactions])
@@ -106,8 +114,14 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], form: str) -> 
     for number, reaction in enumerate(reactions, start=1):
         write_face_track(reaction, folder / f"reaction_{number}.csv")
         write_face_track(reaction, folder / f"reaction_{number}.npy")
-        if form != "react2024":
-            write_face_track(reaction, folder / f"reaction_{number}_{form}.csv", form)
+        for form in FORMATS:
+            if form.name not in forms or form.name == "react2024":
+                continue
+            path = folder / f"reaction_{number}_{form.name}{form.suffix}"
+            if form.name == "glb":
+                animate_file(face_motion(reaction.streams["coefficients"]), path, head)
+            else:
+                write_face_track(reaction, path, form.name)
 
 
 def draw_reactions(folder: Path, reactions: Sequence[Behaviour], speaker: Recorded, title: str, video: bool) -> None:

@@ -8,9 +8,11 @@
 | LLV csv | columns fps_num, fps_den | frame, subframe | blank rows |
 | py-feat csv | columns AU01 ... | frame, at the video's rate | blank or NaN rows |
 | OpenFace 2 csv | columns AU01_r ..., success | timestamp, or frame at the video's rate | success 0 |
+| ARKit frames, json | an object or a list | time | blendShapes null |
+| animated glTF | a glb file | the animation's | none |
 
 Both streams are always returned: what a format lacks is derived by the rules of `faces.rules`, and the report says so.
-`write_face_track` writes the first four.
+`write_face_track` writes all but py-feat's and OpenFace's.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 from ..behaviour import FRAME_RATE, Behaviour
 from ..files import file_beside
 from .formats import FORMATS, RecordedTrack, TrackFile, recognise
+from .motion import face_motion
 from .rules import binary_action_units
 
 
@@ -82,7 +85,7 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
     """Read a face track of any known format, bridge lost rows and resample it to 25 fps.
 
     Args:
-        path: a csv or npy file; its format is recognised by its content.
+        path: a csv, npy, json or glb file; its format is recognised by its content.
         fps: the rate of the video that was tracked, for formats that only count frames (py-feat, OpenFace). If it is
             None, OpenFace's timestamps are used where they make sense, and 25 is assumed elsewhere.
         calibrate: whether blendshapes on Apple's scale are moved to REACT's (see `faces.rules`). Models trained on
@@ -137,7 +140,12 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
 
 
 def write_face_track(
-    behaviour: Behaviour, path: str | Path, format: str = "react2024", *, calibrate: bool = True
+    behaviour: Behaviour,
+    path: str | Path,
+    format: str = "react2024",
+    *,
+    calibrate: bool = True,
+    neutral: np.ndarray | None = None,
 ) -> None:
     """Write behaviour as a face track that other programs and `read_face_track` read; whole or not at all.
 
@@ -145,18 +153,21 @@ def write_face_track(
     |---|---|---|
     | react2024, to .csv | emotion, six figures | coefficients |
     | react2024, to .npy | coefficients, to the bit | emotion |
-    | live_link, llv | the 52 blendshapes in [0, 1], and the head's rotation | emotion, translation, see below |
+    | live_link, llv, arkit_json | 52 blendshapes in [0, 1], the head's rotation | emotion, translation, see below |
+    | glb | the same, as an animation of our own head (`faces.formats.gltf` animates others) | the same |
 
     On Apple's scale a face rests at 0. So with `calibrate` a coefficient below REACT's mean face is written as 0, and
     read back as the mean face's; one that is beyond Apple's 1 is written as 1. Without it the numbers stay as they
-    are, and must be read without it again. The eyeballs' own angles are written as 0: the eyeLook blendshapes say
-    where the eyes turn.
+    are, and must be read without it again. The eyeballs' own angles are written as 0 to csv: the eyeLook blendshapes
+    say where the eyes turn.
 
     Args:
         behaviour: what to write.
         path: the file, in a folder that exists.
-        format: "react2024", "live_link" or "llv".
-        calibrate: whether blendshapes are moved from REACT's scale to Apple's, for the last two.
+        format: "react2024", "live_link", "llv", "arkit_json" or "glb".
+        calibrate: whether blendshapes are moved from REACT's scale to Apple's, for all but the first.
+        neutral: `(58,)` how this person rests, which becomes the avatar's resting face (see `faces.motion`); None:
+            REACT's mean face does. Not for the first format.
 
     Raises:
         ValueError: if the format is unknown or cannot be written, `behaviour` lacks the stream, the suffix does not
@@ -167,14 +178,23 @@ def write_face_track(
         ```python
         reaction = Behaviour(emotion=emotion, coefficients=coefficients)
         write_face_track(reaction, "reaction.csv", "live_link")  # for whatever plays Live Link Face takes
+        write_face_track(reaction, "reaction.glb", "glb")  # for any viewer of glTF
         ```
     """
     path = Path(path)
-    writers = {form.name: form.write for form in FORMATS if form.write is not None}
-    if format not in writers:
-        raise ValueError(f"format must be one of {', '.join(sorted(writers))}; given: {format!r}.")
+    forms = {form.name: form for form in FORMATS if form.write or form.write_motion}
+    if format not in forms:
+        raise ValueError(f"format must be one of {', '.join(sorted(forms))}; given: {format!r}.")
+    form = forms[format]
+    if form.write is not None and neutral is not None:
+        raise ValueError(f"neutral is for avatars; {form.name} keeps behaviour as it is.")
     with file_beside(path) as beside:
-        writers[format](behaviour, beside, calibrate)
+        if form.write is not None:
+            form.write(behaviour, beside)
+        elif behaviour.coefficients is None:
+            raise ValueError("behaviour must hold coefficients: this format has blendshapes and no emotion.")
+        elif form.write_motion is not None:
+            form.write_motion(face_motion(behaviour.coefficients, neutral=neutral, calibrate=calibrate), beside)
 
 
 def combine_tracks(emotion: FaceTrack, coefficients: FaceTrack) -> Behaviour:

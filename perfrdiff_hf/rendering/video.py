@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,22 +64,52 @@ def write_video(
         FileNotFoundError: if the folder does not exist.
         ImportError: if PyAV or Pillow is not installed.
     """
-    if Path(path).suffix != ".mp4":
+    if Path(path).suffix != ".mp4":  # before anything is drawn
         raise ValueError(f"The video's path must end in .mp4; given: {path}.")
     layout = _lay_out(scene, size)
     backdrops = _draw_backdrops(scene, layout)
-    with file_beside(path) as beside, av.open(str(beside), "w", format="mp4") as container:
-        video = _video_stream(container, layout)
-        sound = None if scene.sound is None else container.add_stream("aac", rate=48000, layout="stereo")
+
+    def pictures() -> Iterator[Image.Image]:
         for frame in range(scene.num_frames):
-            picture = av.VideoFrame.from_image(_draw_frame(scene, layout, backdrops, frame))
-            picture.pts, picture.time_base = frame, Fraction(1, FRAME_RATE)
-            container.mux(video.encode(picture))
+            yield _draw_frame(scene, layout, backdrops, frame)
             if progress is not None:
                 progress(frame + 1, scene.num_frames)
+
+    write_pictures(pictures(), path, scene.sound)
+
+
+def write_pictures(
+    pictures: Iterable[Image.Image], path: str | Path, sound: tuple[np.ndarray, int] | None = None
+) -> None:
+    """Write pictures as mp4, 25 a second.
+
+    Args:
+        pictures: all of one size, with even sides; at least one.
+        path: the file, ending in `.mp4`; it is written beside and moved when it is complete.
+        sound: `(samples,)` or `(samples, channels)` in [-1, 1], and its sample rate; cut to the length of the video.
+
+    Raises:
+        ValueError: if `path` does not end in `.mp4`, there is no picture, or its sides are odd.
+        FileNotFoundError: if the folder does not exist.
+    """
+    if Path(path).suffix != ".mp4":
+        raise ValueError(f"The video's path must end in .mp4; given: {path}.")
+    following = iter(pictures)
+    first = next(following, None)
+    if first is None or first.width % 2 or first.height % 2:
+        raise ValueError(f"pictures must be at least one, with even sides; given: {first and first.size}.")
+    with file_beside(path) as beside, av.open(str(beside), "w", format="mp4") as container:
+        video = _video_stream(container, first.width, first.height)
+        track = None if sound is None else container.add_stream("aac", rate=48000, layout="stereo")
+        frames = 0
+        for picture in chain([first], following):
+            frame = av.VideoFrame.from_image(picture)
+            frame.pts, frame.time_base = frames, Fraction(1, FRAME_RATE)
+            container.mux(video.encode(frame))
+            frames += 1
         container.mux(video.encode(None))
         if sound is not None:
-            _write_sound(container, sound, scene)
+            _write_sound(container, track, sound, frames / FRAME_RATE)
 
 
 def video_frame(scene: Scene, frame: int, *, size: int = 256) -> Image.Image:
@@ -146,10 +177,10 @@ def _draw_frame(scene: Scene, layout: _Layout, backdrops: _Backdrops, frame: int
     return canvas
 
 
-def _video_stream(container: Any, layout: _Layout) -> Any:
+def _video_stream(container: Any, width: int, height: int) -> Any:
     codec = next(name for name in _VIDEO_CODECS if name in av.codecs_available)
     stream = container.add_stream(codec, rate=FRAME_RATE)
-    stream.width, stream.height, stream.pix_fmt = layout.width, layout.height, "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     if codec == "libx264":
         stream.options = {"crf": "20", "preset": "veryfast"}
     else:
@@ -157,12 +188,11 @@ def _video_stream(container: Any, layout: _Layout) -> Any:
     return stream
 
 
-def _write_sound(container: Any, stream: Any, scene: Scene) -> None:
+def _write_sound(container: Any, stream: Any, sound: tuple[np.ndarray, int], seconds: float) -> None:
     """The sound, cut to the length of the video."""
-    assert scene.sound is not None
-    waveform, sample_rate = scene.sound
+    waveform, sample_rate = sound
     mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1)
-    mono = mono[: int(scene.num_frames / FRAME_RATE * sample_rate)].astype(np.float32)
+    mono = mono[: int(seconds * sample_rate)].astype(np.float32)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), format="flt", layout="mono")
     frame.sample_rate = sample_rate
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=48000)

@@ -119,6 +119,15 @@ def test_face_only_and_sound_only(model: str, files: dict[str, str], tmp_path: P
         assert made["reactions"].shape[0] == 1
 
 
+def test_tracks_for_avatars(model: str, files: dict[str, str], tmp_path: Path) -> None:
+    made = generated(
+        tmp_path / "out", "--model", model, "--speaker_face", files["face.npy"], "--num_reactions", "1", "--no_video",
+        "--format", "live_link", "glb", "arkit_json",
+    )  # fmt: skip
+    for name in ("reaction_1_live_link.csv", "reaction_1_glb.glb", "reaction_1_arkit_json.jsonl"):
+        assert len(read_face_track(tmp_path / "out" / name).behaviour) == made["coefficients"].shape[1]
+
+
 def test_bad_input_leaves_nothing(
     model: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -138,6 +147,8 @@ def test_bad_input_leaves_nothing(
         (("--speaker_face", files["one.npy"], files["face.npy"], "--model", model), "csv and npy of one recording"),
         ((*history, "--model", model), "give speaker_audio, speaker_face or both"),
         ((*face, *history, "--model", model, "--num_reactions", "0"), "num_reactions"),
+        ((*face, "--model", model, "--format", "glb", "--head", "missing.glb"), "no head at missing.glb"),
+        ((*face, "--model", model, "--format", "glb", "--head", files["one.npy"]), "no binary glTF file"),
     ):
         assert message in refused(capsys, *arguments, "--output", str(output))
         assert not output.exists()

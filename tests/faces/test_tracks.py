@@ -447,7 +447,12 @@ def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> No
     emotion_only, averted = Behaviour(emotion=shown.emotion), MEAN_FACE[None].copy()
     averted[0, ROTATION] = [np.pi, 2.0, 0]
     for behaviour, name, form, message in (
-        (shown, "a.csv", "openface", "format must be one of live_link, llv, react2024; given: 'openface'"),
+        (
+            shown,
+            "a.csv",
+            "openface",
+            "format must be one of arkit_json, glb, live_link, llv, react2024; given: 'openface'",
+        ),
         (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy"),
         (emotion_only, "a.npy", "react2024", "must hold coefficients"),
         (emotion_only, "a.csv", "llv", "must hold coefficients"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import live_link, llv, openface, pyfeat, react2024
+from . import arkit_json, gltf, live_link, llv, openface, pyfeat, react2024
 from .common import RecordedTrack, TrackFile, TrackFormat
 from .react2024 import write_coefficients_npy, write_emotion_csv
 
@@ -19,6 +19,8 @@ __all__ = [
 
 # The first that recognises a file reads it. REACT's columns are the least telling, so it comes last.
 FORMATS: tuple[TrackFormat, ...] = (
+    arkit_json.FORMAT,
+    gltf.FORMAT,
     live_link.FORMAT,
     llv.FORMAT,
     openface.FORMAT,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...behaviour import BLENDSHAPE_NAMES, BLENDSHAPES, ROTATION, Behaviour
+from ...behaviour import BLENDSHAPE_NAMES
 from .. import rules
+from ..motion import FaceMotion
+from ..names import CSV_ORDER, capitalised
 from ..table import Table
 from .common import RecordedTrack, coefficients_of, head_angles, on_scale, tracker_angles
 
@@ -17,17 +19,7 @@ from .common import RecordedTrack, coefficients_of, head_angles, on_scale, track
 HEAD_NAMES = ("HeadPitch", "HeadYaw", "HeadRoll")
 HEAD_SIGNS = (-1, 1, 1)
 # The columns in the order in which both programs write them.
-ARKIT_COLUMNS = (
-    "EyeBlinkLeft", "EyeLookDownLeft", "EyeLookInLeft", "EyeLookOutLeft", "EyeLookUpLeft", "EyeSquintLeft",
-    "EyeWideLeft", "EyeBlinkRight", "EyeLookDownRight", "EyeLookInRight", "EyeLookOutRight", "EyeLookUpRight",
-    "EyeSquintRight", "EyeWideRight", "JawForward", "JawRight", "JawLeft", "JawOpen", "MouthClose", "MouthFunnel",
-    "MouthPucker", "MouthRight", "MouthLeft", "MouthSmileLeft", "MouthSmileRight", "MouthFrownLeft",
-    "MouthFrownRight", "MouthDimpleLeft", "MouthDimpleRight", "MouthStretchLeft", "MouthStretchRight",
-    "MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper", "MouthPressLeft", "MouthPressRight",
-    "MouthLowerDownLeft", "MouthLowerDownRight", "MouthUpperUpLeft", "MouthUpperUpRight", "BrowDownLeft",
-    "BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight", "CheekPuff", "CheekSquintLeft",
-    "CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut",
-)  # fmt: skip
+ARKIT_COLUMNS = tuple(capitalised(name) for name in CSV_ORDER)
 # How the head and the eyeballs are turned. Behaviour has no angles for eyeballs: its eyeLook blendshapes hold them.
 ANGLE_COLUMNS = (
     "HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch",
@@ -49,10 +41,23 @@ def read_arkit(name: str, table: Table, times: np.ndarray, tracked: np.ndarray, 
     arkit = table.numbers(BLENDSHAPE_NAMES, rows=tracked)
     seen = tracked & table.complete_rows(arkit, BLENDSHAPE_NAMES, rows=tracked)
     table.check_range(arkit[seen], -0.01, 1.5, "blendshapes")
-    units = rules.action_units_of_blendshapes(rules.arkit_activation(np.nan_to_num(arkit)))
-    notes.append("emotion is derived from the blendshapes (perfrdiff_hf.faces.rules)")
-    blendshapes = on_scale(arkit, calibrate, notes)
     rotation = head_angles(table, HEAD_NAMES, HEAD_SIGNS, seen, notes)
+    return arkit_track(name, times, seen, arkit, rotation, calibrate, notes)
+
+
+def arkit_track(
+    name: str,
+    times: np.ndarray,
+    seen: np.ndarray,
+    arkit: np.ndarray,
+    rotation: np.ndarray | None,
+    calibrate: bool,
+    notes: list[str],
+) -> RecordedTrack:
+    """The track of blendshapes `(rows, 52)` on Apple's scale and REACT's rotation `(rows, 3)`, or None."""
+    units = rules.action_units_of_blendshapes(rules.arkit_activation(np.nan_to_num(arkit)))
+    notes = ["emotion is derived from the blendshapes (perfrdiff_hf.faces.rules)", *notes]
+    blendshapes = on_scale(arkit, calibrate, notes)
     return RecordedTrack(
         name,
         times,
@@ -64,27 +69,18 @@ def read_arkit(name: str, table: Table, times: np.ndarray, tracked: np.ndarray, 
     )
 
 
-def write_arkit(
-    behaviour: Behaviour, path: Path, calibrate: bool, clock_names: tuple[str, ...], clock: Iterable[tuple]
-) -> None:
+def write_arkit(motion: FaceMotion, path: Path, clock_names: tuple[str, ...], clock: Iterable[tuple]) -> None:
     """A csv file with a row for each frame: its clock, blendshapes, head angles, and zeros for the eyeballs' angles.
 
     Args:
-        behaviour: with coefficients.
+        motion: what is written.
         path: the file.
-        calibrate: whether blendshapes are moved from REACT's scale to Apple's.
         clock_names: the columns that time a row.
         clock: their cells, frame by frame.
     """
-    if behaviour.coefficients is None:
-        raise ValueError("behaviour must hold coefficients: this format has blendshapes and no emotion.")
-    blendshapes = np.clip(behaviour.coefficients[:, BLENDSHAPES], 0, 1)
-    if calibrate:
-        blendshapes = rules.arkit_blendshapes(rules.react_activation(behaviour.coefficients))
-    known = {name.lower(): column for name, column in zip(BLENDSHAPE_NAMES, blendshapes.T)}
-    angles = tracker_angles(behaviour.coefficients[:, ROTATION], HEAD_SIGNS)
-    known |= {name.lower(): column for name, column in zip(HEAD_NAMES, angles.T)}
-    still = np.zeros(len(behaviour))
+    known = {name.lower(): column for name, column in zip(BLENDSHAPE_NAMES, motion.blendshapes.T)}
+    known |= {name.lower(): column for name, column in zip(HEAD_NAMES, tracker_angles(motion.rotation, HEAD_SIGNS).T)}
+    still = np.zeros(len(motion))
     values = np.stack([known.get(name.lower(), still) for name in (*ARKIT_COLUMNS, *ANGLE_COLUMNS)], axis=1)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...behaviour import BLENDSHAPES, FRAME_RATE, MEAN_FACE, ROTATION, Behaviour
 from .. import rules
+from ..motion import AHEAD, FaceMotion
 from ..table import Table
 
 
@@ -54,13 +55,16 @@ class TrackFile:
     """A face track on the disk, by which formats recognise what is theirs; a csv file is read once, when asked for.
 
     Args:
-        path: an npy or csv file.
+        path: an npy, json, glb or csv file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with open(path, "rb") as file:
-            self.is_npy = file.read(len(_NPY_MAGIC)) == _NPY_MAGIC or path.suffix == ".npy"
+            begin = file.read(64)
+        self.is_npy = begin.startswith(_NPY_MAGIC) or path.suffix == ".npy"
+        self.is_glb = begin.startswith(b"glTF")
+        self.is_json = not self.is_npy and begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
 
     @cached_property
     def table(self) -> Table:
@@ -69,7 +73,7 @@ class TrackFile:
 
     def has(self, *columns: str) -> bool:
         """Whether this is a csv file with all these columns."""
-        return not self.is_npy and self.table.has(columns)
+        return not (self.is_npy or self.is_json or self.is_glb) and self.table.has(columns)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,9 @@ class TrackFormat:
         read: turns a file into a track, given whether blendshapes are moved to REACT's scale, and the rate of the
             tracked video (None: not known; always None unless `takes_fps`).
         takes_fps: whether the file counts frames only, so that the rate of the video says when they were.
-        write: writes behaviour to a path, given whether blendshapes are moved from REACT's scale; None: this format
-            cannot be written.
+        write: writes behaviour to a path; None: this format cannot be written, or holds what avatars understand.
+        write_motion: writes an avatar's motion of 25 frames per second to a path; None: it does not hold one.
+        suffix: of its files.
     """
 
     name: str
@@ -92,7 +97,9 @@ class TrackFormat:
     recognises: Callable[[TrackFile], bool]
     read: Callable[[TrackFile, bool, float | None], RecordedTrack]
     takes_fps: bool = False
-    write: Callable[[Behaviour, Path, bool], None] | None = None
+    write: Callable[[Behaviour, Path], None] | None = None
+    write_motion: Callable[[FaceMotion, Path], None] | None = None
+    suffix: str = ".csv"
 
 
 def coefficients_of(blendshapes: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
@@ -138,25 +145,23 @@ def head_angles(
         notes.append("head angles are taken to be degrees")
         angles = np.deg2rad(angles)
     notes.append("translation is the mean face's")
-    return angles * np.array(signs) + np.array([np.pi, 0, 0])
+    return angles * np.array(signs) + AHEAD
 
 
 def tracker_angles(rotation: np.ndarray, signs: tuple[int, int, int]) -> np.ndarray:
-    """The inverse of `head_angles`: REACT's rotation `(rows, 3)` as a tracker's pitch, yaw and roll in radians.
+    """The inverse of `head_angles`: a motion's rotation `(rows, 3)` as a tracker's pitch, yaw and roll in radians.
 
     Raises:
         ValueError: if a head is turned farther than any tracker follows, which would be read back as degrees.
     """
-    angles = rotation - np.array([np.pi, 0, 0])
-    angles = (angles + np.pi) % (2 * np.pi) - np.pi  # a pitch near -pi looks the same way as one near pi
-    far = np.abs(angles) > FARTHEST_TURN
+    far = np.abs(rotation) > FARTHEST_TURN
     if far.any():
         frame, axis = np.argwhere(far)[0]
         raise ValueError(
             f"coefficients: the head's {('pitch', 'yaw', 'roll')[axis]} in frame {frame} is "
-            f"{np.rad2deg(angles[frame, axis]):.0f} degrees off the camera; 90 at most can be written."
+            f"{np.rad2deg(rotation[frame, axis]):.0f} degrees off the camera; 90 at most can be written."
         )
-    return angles * np.array(signs)
+    return rotation * np.array(signs)
 
 
 def counted_times(table: Table, fps: float | None, notes: list[str]) -> np.ndarray:

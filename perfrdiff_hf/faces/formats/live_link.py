@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE, Behaviour
+from ...behaviour import BLENDSHAPE_NAMES, FRAME_RATE
+from ..motion import FaceMotion
 from ..table import Table
 from .arkit import ANGLE_COLUMNS, read_arkit, write_arkit
 from .common import RecordedTrack, TrackFile, TrackFormat
@@ -26,11 +27,11 @@ def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
     return read_arkit("Live Link Face (csv)", table, times, count > 0, calibrate)
 
 
-def write(behaviour: Behaviour, path: Path, calibrate: bool) -> None:
-    """Coefficients as a Live Link Face csv; frame 0 has the time code 00:00:00:00."""
+def write_motion(motion: FaceMotion, path: Path) -> None:
+    """A motion as a Live Link Face csv; frame 0 has the time code 00:00:00:00."""
     count = len(BLENDSHAPE_NAMES) + len(ANGLE_COLUMNS)
-    clock = ((_timecode(frame), count) for frame in range(len(behaviour)))
-    write_arkit(behaviour, path, calibrate, ("Timecode", "BlendShapeCount"), clock)
+    clock = ((_timecode(frame), count) for frame in range(len(motion)))
+    write_arkit(motion, path, ("Timecode", "BlendShapeCount"), clock)
 
 
 def _timecode(frame: int) -> str:
@@ -55,4 +56,4 @@ def _recognises(file: TrackFile) -> bool:
     return file.has("Timecode")
 
 
-FORMAT = TrackFormat("live_link", "Live Link Face csv", _recognises, read, write=write)
+FORMAT = TrackFormat("live_link", "Live Link Face csv", _recognises, read, write_motion=write_motion)

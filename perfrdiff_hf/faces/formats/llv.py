@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...behaviour import FRAME_RATE, Behaviour
+from ...behaviour import FRAME_RATE
+from ..motion import FaceMotion
 from .arkit import read_arkit, write_arkit
 from .common import RecordedTrack, TrackFile, TrackFormat
 
@@ -25,14 +26,14 @@ def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
     return read_arkit("LLV (csv)", table, times, np.ones(len(times), dtype=bool), calibrate)
 
 
-def write(behaviour: Behaviour, path: Path, calibrate: bool) -> None:
-    """Coefficients as an LLV csv of 25 frames per second."""
-    clock = ((frame, 0, FRAME_RATE, 1) for frame in range(len(behaviour)))
-    write_arkit(behaviour, path, calibrate, CLOCK_NAMES, clock)
+def write_motion(motion: FaceMotion, path: Path) -> None:
+    """A motion as an LLV csv of 25 frames per second."""
+    clock = ((frame, 0, FRAME_RATE, 1) for frame in range(len(motion)))
+    write_arkit(motion, path, CLOCK_NAMES, clock)
 
 
 def _recognises(file: TrackFile) -> bool:
     return file.has("fps_num") or file.has("subframe")
 
 
-FORMAT = TrackFormat("llv", "LLV csv", _recognises, read, write=write)
+FORMAT = TrackFormat("llv", "LLV csv", _recognises, read, write_motion=write_motion)

@@ -129,7 +129,7 @@ def _recognises(file: TrackFile) -> bool:
     return file.is_npy or any(file.has(name) for name in ACTION_UNIT_NAMES)
 
 
-def write(behaviour: Behaviour, path: Path, calibrate: bool) -> None:
+def write(behaviour: Behaviour, path: Path) -> None:
     """Emotion to a csv, coefficients to an npy, by the suffix of `path`."""
     stream = {".csv": "emotion", ".npy": "coefficients"}.get(path.suffix)
     if stream is None:
