@@ -200,6 +200,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         generator: Generators = None,
         eta: float | None = None,
         binarise_action_units: bool | None = None,
+        smooth_emotion: bool | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -230,6 +231,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             generator: source of noise, or a list with one for each clip.
             eta: noise of each DDIM step, from 0 to 1; 0.
             binarise_action_units: whether action units are 0 or 1, as in recorded emotion; no.
+            smooth_emotion: whether valence, arousal and expressions are smoothed over five frames; no.
             output_type: `"pt"` or `"np"`.
             return_dict: return a `ReactionOutput` rather than a tuple.
             callback_on_step_end: called as `f(pipeline, step, timestep, tensors)` after each denoising step, counted
@@ -272,6 +274,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             generator=generator,
             eta=eta,
             binarise_action_units=binarise_action_units,
+            smooth_emotion=smooth_emotion,
         )
         reactions, coefficients = self.react(checked, reactor)
         return self.output(reactions, coefficients, output_type, return_dict)

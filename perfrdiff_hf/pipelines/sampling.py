@@ -12,9 +12,9 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS
 from ..models.gafrg import ConditionCache, GAFRGTransformer1DModel
 from ..models.weight_shifts import WeightShifts
+from .finishing import finished
 
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -44,8 +44,10 @@ WORKING_SCHEDULERS = (
     "LMSDiscreteScheduler", "SASolverScheduler", "TCDScheduler", "UniPCMultistepScheduler",
 )  # fmt: skip
 
-# What does not fit at the border of two windows fades by a factor of e over so many frames, a third of a second.
-FADE_FRAMES = 8
+# What does not fit at the border of two windows fades by a factor of e over so many frames: a third of a second where
+# a denoiser knows nothing of shown frames, and less where it goes on from them by itself.
+SEAM_FADE_FRAMES = 8
+JOIN_FADE_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ class SamplingSettings:
         eta: noise of each DDIM step, from 0 to 1; other schedulers ignore it.
         binarise_action_units: whether action units are 0 or 1, as in recorded emotion, where they say what occurs. The
             official sampler leaves them as they are predicted, and one that is far from occurring still trembles.
+        smooth_emotion: whether valence, arousal and expressions are smoothed over five frames; see `finished`.
 
     Raises:
-        TypeError: if a generator is none, or `binarise_action_units` is no boolean.
+        TypeError: if a generator is none, or what must be true or false is neither.
         ValueError: if a value lies outside its range.
     """
 
@@ -78,6 +81,7 @@ class SamplingSettings:
     generator: Generators = None
     eta: float = 0.0
     binarise_action_units: bool = False
+    smooth_emotion: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_reactions", "num_inference_steps", "hop"):
@@ -86,8 +90,9 @@ class SamplingSettings:
                 raise ValueError(f"{name} must be at least 1; given: {value}.")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1]; given: {self.eta}.")
-        if not isinstance(self.binarise_action_units, bool):
-            raise TypeError(f"binarise_action_units must be true or false; given: {self.binarise_action_units!r}.")
+        for name in ("binarise_action_units", "smooth_emotion"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false; given: {getattr(self, name)!r}.")
         first, last = self.guidance_interval
         object.__setattr__(self, "guidance_interval", (first, last))  # a list would make the settings unhashable
         if not 0 <= first <= last <= 1:
@@ -244,15 +249,9 @@ class WindowSampler:
             if self._is_interrupted is not None and self._is_interrupted():
                 latents = predictions
                 break
-        reactions = self.denoiser.from_scores(latents)
-        emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
-        reactions = torch.cat([emotion.clamp(-1.0, 1.0), movement], dim=-1)
-        if self.settings.binarise_action_units:
-            units = reactions[..., ACTION_UNITS]
-            reactions[..., ACTION_UNITS] = (units > 0.5).to(units)
-        if held is not None:
-            reactions[:, :, : held.shape[2]] = held
-        return reactions
+        settings = self.settings
+        window = self.denoiser.from_scores(latents)
+        return finished(window, held, settings.binarise_action_units, settings.smooth_emotion)
 
     def _cache(self, tokens: Tensor, num_steps: int) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
@@ -275,9 +274,11 @@ class WindowSampler:
             return self._denoise(latents, timestep, condition, guided)
         count = held.shape[2]
         if not self.denoiser.joins_shown_frames:
-            return join_held(self._denoise(latents, timestep, condition, guided), held, meets=count - 1)
+            predicted = self._denoise(latents, timestep, condition, guided)
+            return join_held(predicted, held, meets=count - 1, fade_frames=SEAM_FADE_FRAMES)
         given = torch.cat([held, latents[:, :, count:]], dim=2)
-        return join_held(self._denoise(given, timestep, condition, guided, count), held, meets=count)
+        predicted = self._denoise(given, timestep, condition, guided, count)
+        return join_held(predicted, held, meets=count, fade_frames=JOIN_FADE_FRAMES)
 
     def _denoise(
         self, latents: Tensor, timestep: Tensor, condition: ConditionCache | None, guided: bool, num_shown: int = 0
@@ -349,7 +350,7 @@ def _shifts_of_each(sampler: WindowSampler, batch_size: int) -> WeightShifts | N
     return shifts.listener([0] * batch_size)
 
 
-def join_held(predictions: Tensor, held: Tensor, meets: int) -> Tensor:
+def join_held(predictions: Tensor, held: Tensor, meets: int, fade_frames: float) -> Tensor:
     """A predicted clean window, with its first frames as they were shown and the others led up to them.
 
     The clean value of the first frames is known, and the scheduler moves them along their own path to it. That alone
@@ -362,9 +363,10 @@ def join_held(predictions: Tensor, held: Tensor, meets: int) -> Tensor:
         held: `(batch, num_reactions, held, channels)`.
         meets: the frame whose prediction ought to be the last held frame: that one itself, or where a denoiser has
             learned nothing of shown frames, the first new one.
+        fade_frames: over how many frames the shift fades by a factor of e.
     """
     count, frames = held.shape[2], predictions.shape[2]
     missing = held[:, :, -1:] - predictions[:, :, meets : meets + 1]
     ahead = torch.arange(1, frames - count + 1, device=held.device, dtype=held.dtype)
-    fade = torch.exp(-ahead / FADE_FRAMES)[:, None]
+    fade = torch.exp(-ahead / fade_frames)[:, None]
     return torch.cat([held, predictions[:, :, count:] + missing * fade], dim=2)

@@ -106,7 +106,7 @@ def test_a_window_with_few_shown_frames_looks_ahead_and_gives_its_hop(make_pipel
         return GAFRGOutput(sample=place.expand(len(hidden), -1, -1))
 
     monkeypatch.setattr(pipeline.denoiser, "forward", watched)
-    monkeypatch.setattr(sampling, "join_held", lambda predictions, held, meets: predictions)
+    monkeypatch.setattr(sampling, "join_held", lambda predictions, held, **options: predictions)
     options = {"num_reactions": 1, "num_inference_steps": 2, "guidance_scale": 1.0}
     segments = pipeline.stream(batch_size=2, generator=seeded(), hop=HOP, **options).push(**part(speaker, 0, 60))
     assert [one.start for one in segments] == [0, 12, 24, 36, 48, 60]
@@ -195,6 +195,7 @@ def test_how_to_sample_is_saved_and_a_call_goes_before_it(make_pipeline, speaker
         ({"eta": 2.0}, r"eta must lie in \[0, 1\]"),
         ({"guidance_interval": [0.5, 0.1]}, "guidance_interval must rise"),
         ({"binarise_action_units": 1}, "binarise_action_units must be true or false; given: 1"),
+        ({"smooth_emotion": "yes"}, "smooth_emotion must be true or false; given: 'yes'"),
         ({"generator": 3}, "given also: generator"),
     ],
 )

@@ -214,11 +214,11 @@ def test_held_frames_are_those_already_shown(pipeline, speaker, seeded):
 def test_new_frames_are_led_up_to_the_held_ones():
     random = torch.Generator().manual_seed(0)
     predictions = torch.randn(1, 2, 50, 25, generator=random)
-    fitting = join_held(predictions, predictions[:, :, :5], meets=4)
+    fitting = join_held(predictions, predictions[:, :, :5], meets=4, fade_frames=8)
     assert torch.equal(fitting, predictions)
 
     held = torch.randn(1, 2, 5, 25, generator=random)
-    joined = join_held(predictions, held, meets=4)
+    joined = join_held(predictions, held, meets=4, fade_frames=8)
     assert torch.equal(joined[:, :, :5], held)
     missing = held[:, :, 4] - predictions[:, :, 4]
     for ahead in (1, 8, 45):
@@ -226,9 +226,9 @@ def test_new_frames_are_led_up_to_the_held_ones():
         assert torch.allclose(shift, missing * np.exp(-ahead / 8), atol=1e-6)
 
     # Where shown frames are not predicted, the first new frame is what the last held one is compared with.
-    joined = join_held(predictions, held, meets=5)
+    joined = join_held(predictions, held, meets=5, fade_frames=2)
     shift = joined[:, :, 6] - predictions[:, :, 6]
-    assert torch.allclose(shift, (held[:, :, 4] - predictions[:, :, 5]) * np.exp(-2 / 8), atol=1e-6)
+    assert torch.allclose(shift, (held[:, :, 4] - predictions[:, :, 5]) * np.exp(-2 / 2), atol=1e-6)
 
 
 @pytest.mark.parametrize(("hop", "jump"), [(50, 1.0), (45, 1 - np.exp(-1 / 8))])

@@ -1,0 +1,51 @@
+"""From the clean window that was sampled to the one that is shown: emotion in its range, and like recorded emotion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS, EXPRESSIONS, VALENCE_AROUSAL
+
+
+# Weights of neighbouring frames: binomial, over a fifth of a second.
+SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+SMOOTHED = slice(VALENCE_AROUSAL.start, EXPRESSIONS.stop)
+
+
+def finished(window: Tensor, held: Tensor | None, binarise_action_units: bool, smooth_emotion: bool) -> Tensor:
+    """A window of reactions as it is shown.
+
+    Args:
+        window: `(batch, num_reactions, frames, channels)`, emotion first.
+        held: `(batch, num_reactions, held, channels)` what the first frames must be.
+        binarise_action_units: whether action units become 0 or 1, as in recorded emotion, where they say what occurs.
+        smooth_emotion: whether each new frame of valence, arousal and expressions becomes a mean of five, weighted by
+            `SMOOTHING`; at the ends of the window, the outermost frame stands for those beyond.
+
+    Returns:
+        As `window`, emotion in [-1, 1].
+    """
+    emotion, movement = window[..., :EMOTION_CHANNELS], window[..., EMOTION_CHANNELS:]
+    emotion = emotion.clamp(-1.0, 1.0)
+    if binarise_action_units:
+        units = emotion[..., ACTION_UNITS]
+        emotion[..., ACTION_UNITS] = (units > 0.5).to(units)
+    count = 0 if held is None else held.shape[2]
+    if held is not None:
+        emotion[:, :, :count] = held[..., :EMOTION_CHANNELS]
+        movement = torch.cat([held[..., EMOTION_CHANNELS:], movement[:, :, count:]], dim=2)
+    if smooth_emotion:
+        emotion[:, :, count:, SMOOTHED] = _smoothed(emotion[..., SMOOTHED])[:, :, count:]
+    return torch.cat([emotion, movement], dim=-1)
+
+
+def _smoothed(values: Tensor) -> Tensor:
+    """Means over neighbouring frames of `(batch, num_reactions, frames, channels)`."""
+    frames, reach = values.shape[2], len(SMOOTHING) // 2
+    by_channel = values.flatten(0, 1).movedim(1, -1)
+    padded = functional.pad(by_channel, (reach, reach), mode="replicate")
+    mean = sum(weight * padded[..., place : place + frames] for place, weight in enumerate(SMOOTHING))
+    assert isinstance(mean, Tensor)
+    return mean.movedim(-1, 1).unflatten(0, values.shape[:2])

@@ -1,0 +1,54 @@
+"""From sampled windows to shown ones: ranges, action units that occur or not, and smooth emotion."""
+
+from __future__ import annotations
+
+import torch
+
+from perfrdiff_hf.pipelines.finishing import SMOOTHING, finished
+
+
+def window(channels: int = 83) -> torch.Tensor:
+    return 2 * torch.randn(2, 3, 20, channels, generator=torch.Generator().manual_seed(1))
+
+
+def test_emotion_keeps_its_range_and_movement_is_left_alone():
+    given = window()
+    shown = finished(given, None, False, False)
+    assert torch.equal(shown[..., :25], given[..., :25].clamp(-1, 1))
+    assert torch.equal(shown[..., 25:], given[..., 25:])
+    assert torch.equal(finished(given[..., :25], None, False, False), shown[..., :25])
+
+
+def test_held_frames_stay_as_they_were_shown():
+    given, held = window(), 0.3 * window()[:, :, :6]
+    plain = finished(given, held, False, False)
+    for options in ((False, False), (True, False), (False, True), (True, True)):
+        shown = finished(given, held, *options)
+        assert torch.equal(shown[:, :, :6], held)
+        assert torch.equal(shown[:, :, 6:, 25:], plain[:, :, 6:, 25:])
+
+
+def test_action_units_occur_or_not():
+    given = window()
+    shown = finished(given, None, True, False)
+    assert torch.equal(shown[..., :15], (given[..., :15] > 0.5).float())
+    assert torch.equal(shown[..., 15:25], given[..., 15:25].clamp(-1, 1))
+
+
+def test_smoothing_is_a_weighted_mean_over_five_frames():
+    assert sum(SMOOTHING) == 1
+    given, held = 0.2 * window(), 0.2 * window()[:, :, -4:]
+    shown = finished(given, held, False, True)
+    before = torch.cat([held[..., :25], given[:, :, 4:, :25].clamp(-1, 1)], dim=2)
+    assert torch.equal(shown[..., :15], before[..., :15])
+    for frame in (4, 5, 11, 19):
+        around = [min(max(frame + step, 0), 19) for step in (-2, -1, 0, 1, 2)]
+        mean = sum(weight * before[:, :, place, 15:25] for weight, place in zip(SMOOTHING, around))
+        torch.testing.assert_close(shown[:, :, frame, 15:25], mean)
+
+
+def test_smoothing_keeps_what_is_steady_and_stills_what_trembles():
+    steady = torch.full((1, 1, 20, 25), 0.4)
+    torch.testing.assert_close(finished(steady, None, False, True), steady)
+    trembling = steady + 0.1 * (-1.0) ** torch.arange(20)[:, None]
+    torch.testing.assert_close(finished(trembling, None, False, True)[:, :, 2:-2, 15:], steady[:, :, 2:-2, 15:])
