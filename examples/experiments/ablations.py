@@ -49,6 +49,8 @@ CHANGES = {
     "no noise on styles": Change({"data.style_noise": 0}, starts="weight_shift_generator"),
     "no noise on shown frames": Change({"data.shown_noise": 0}),
     "shifts learn from shown frames": Change({"data.personal_whole_windows": 0.3}, starts="weight_shift_generator"),
+    "twenty shown frames": Change({"models.denoiser.max_shown_frames": 20}),
+    "as many shown frames as the hop leaves": Change({"models.denoiser.max_shown_frames": 45}),
     "no shown frames": Change({"models.denoiser.max_shown_frames": "null", "models.sampling.hop": 50}),
     "equation 9 for shown frames": Change(
         {
@@ -65,6 +67,8 @@ CHANGES = {
     "two windows of the speaker": Change({"models.denoiser.context_windows": 2}),
     "four windows of the speaker": Change({"models.denoiser.context_windows": 4}),
     "no guidance": Change(sampling={"guidance_scale": 1.0}, of=WHOLE),
+    "action units as they are predicted": Change(sampling={"binarise_action_units": False}, of=WHOLE),
+    "emotion as it is predicted": Change(sampling={"smooth_emotion": False}, of=WHOLE),
 }
 
 
