@@ -8,6 +8,7 @@ from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows
 from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
 from .system import System, get_system, load_system, register_system, system_names
+from .trans_vae import TransVAEModel, TransVAEReactionPipeline
 
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Recipe",
     "Stage",
     "System",
+    "TransVAEModel",
+    "TransVAEReactionPipeline",
     "Validation",
     "get_system",
     "load_system",
