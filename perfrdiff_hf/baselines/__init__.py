@@ -3,6 +3,7 @@
 A system to compare with is one file here, which ends with its `register_system` and is imported below.
 """
 
+from .belfusion import LatentDenoiserMLPModel, LatentDiffusionReactionPipeline
 from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows
@@ -15,6 +16,8 @@ __all__ = [
     "DataConfig",
     "Draws",
     "Examples",
+    "LatentDenoiserMLPModel",
+    "LatentDiffusionReactionPipeline",
     "NoDraws",
     "Objective",
     "Parts",

@@ -30,7 +30,7 @@ class EmotionVAEStage(Stage):
         """See `Stage`."""
         return EmotionVAEModel(**recipe.arguments(self.name))
 
-    def look_at_data(self, model: EmotionVAEModel, corpus: Corpus, parts: Parts) -> None:
+    def look_at_data(self, model: EmotionVAEModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """Which channels the data have."""
         first, last = cast(nn.Linear, model.coefficient_regressor[0]), cast(nn.Linear, model.coefficient_regressor[-1])
         silence(model.decoder_out, corpus, "emotion")

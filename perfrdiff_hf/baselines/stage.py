@@ -165,13 +165,14 @@ class Stage(ABC):
         """
 
     def look_at_data(  # noqa: B027  (to be overridden where there is a need)
-        self, model: Any, corpus: Corpus, parts: Parts
+        self, model: Any, corpus: Corpus, recipe: Recipe, parts: Parts
     ) -> None:
         """Let an untrained model take over statistics of the training data; by default it needs none.
 
         Args:
             model: from `new_model`.
             corpus: the data.
+            recipe: of the run.
             parts: the components that it needs.
         """
 

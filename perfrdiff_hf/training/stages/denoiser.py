@@ -55,7 +55,7 @@ class DenoiserStage(DenoisingStage):
         _check_window(denoiser)
         return denoiser
 
-    def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus, parts: Parts) -> None:
+    def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """Which channels there are, and for a model that sees standard scores the statistics of these."""
         silence(model.mapping, corpus)
         if model.reaction_scores is None:
