@@ -3,7 +3,8 @@
 A system to compare with is one file here, which ends with its `register_system` and is imported below.
 """
 
-from .belfusion import LatentDenoiserMLPModel, LatentDiffusionReactionPipeline
+from .belfusion import LatentDiffusionReactionPipeline
+from .latent_denoiser import LatentDenoiserMLPModel
 from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows

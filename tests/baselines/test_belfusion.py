@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from perfrdiff_hf.baselines import LatentDenoiserMLPModel, LatentDiffusionReactionPipeline, get_system
-from perfrdiff_hf.baselines.belfusion import LatentNoiseDraws, new_scheduler, window_latents
+from perfrdiff_hf.baselines.belfusion import LatentNoiseDraws, new_scheduler
+from perfrdiff_hf.baselines.latent_denoiser import window_latents
 from perfrdiff_hf.models.emotion_vae import EmotionVAEModel
 from perfrdiff_hf.training.config import load_config
 from tests.baselines import manners
