@@ -8,6 +8,7 @@ from .latent_denoiser import LatentDenoiserMLPModel
 from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows
+from .regnn import REGNNModel, REGNNReactionPipeline
 from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
 from .system import System, get_system, load_system, register_system, system_names
 from .trans_vae import TransVAEModel, TransVAEReactionPipeline
@@ -23,6 +24,8 @@ __all__ = [
     "Objective",
     "Parts",
     "Predictions",
+    "REGNNModel",
+    "REGNNReactionPipeline",
     "Recipe",
     "Stage",
     "System",

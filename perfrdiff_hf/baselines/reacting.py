@@ -169,7 +169,8 @@ class SystemPipeline(ReactionPipeline):
         """See `ReactionPipeline`; offline, the last window of a clip sees the speaker's last frame held to its end."""
         if isinstance(reactor, SystemReactor) and not reactor.online:
             frames = next(iter(speaker.values())).shape[1]
-            missing = -frames % self.window_size
+            last_start = (frames - 1) // reactor.hop * reactor.hop
+            missing = reactor.answered(last_start) - frames
             held = {name: values[:, -1:].expand(-1, missing, -1) for name, values in speaker.items()}
             padded = {name: torch.cat([values, held[name]], dim=1) for name, values in speaker.items()}
             emotion, coefficients = super().react(padded, reactor)
