@@ -27,6 +27,7 @@ _MODULES = {
     "ReactionOutput": "pipelines.reaction_pipeline",
     "ReactionStream": "pipelines.streaming",
     "serve": "pipelines.serving",
+    "load_system": "baselines.system",
     "load_dyads": "data.catalogue",
     "load_react2024": "data.react2024.dataset",
     "load_appropriateness": "data.react2024.appropriateness",
@@ -36,6 +37,7 @@ _MODULES = {
 __all__ = sorted(_MODULES)
 
 if TYPE_CHECKING:
+    from .baselines.system import load_system as load_system
     from .behaviour import Behaviour as Behaviour
     from .data.catalogue import load_dyads as load_dyads
     from .data.react2024.appropriateness import load_appropriateness as load_appropriateness

@@ -72,14 +72,14 @@ FILES = {
     ),
     "stage": ("perfrdiff_hf/baselines/stage.py", "tests/training/test_objectives.py"),
     "stage_denoising": ("perfrdiff_hf/training/stages/denoising.py", "tests/training/test_objectives.py"),
-    "stage_masking": ("perfrdiff_hf/training/stages/masking.py", "tests/training/test_seamless.py"),
+    "stage_masking": ("perfrdiff_hf/baselines/masking.py", "tests/training/test_seamless.py"),
     "stage_pssl": (
         "perfrdiff_hf/training/stages/style_encoder.py",
         "tests/training/test_objectives.py tests/training/test_losses.py",
     ),
     "stage_pwsg": ("perfrdiff_hf/training/stages/weight_shift_generator.py", "tests/training/test_objectives.py"),
     "stage_vae": (
-        "perfrdiff_hf/training/stages/emotion_vae.py",
+        "perfrdiff_hf/baselines/emotion_vae.py",
         "tests/training/test_objectives.py tests/training/test_losses.py",
     ),
     "statistics": ("perfrdiff_hf/metrics/statistics.py", "tests/metrics/test_statistics.py"),

@@ -3,24 +3,34 @@
 A system to compare with is one file here, which ends with its `register_system` and is imported below.
 """
 
+from .belfusion import LatentDiffusionReactionPipeline
+from .latent_denoiser import LatentDenoiserMLPModel
 from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows
+from .regnn import REGNNModel, REGNNReactionPipeline
 from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
 from .system import System, get_system, load_system, register_system, system_names
+from .trans_vae import TransVAEModel, TransVAEReactionPipeline
 
 
 __all__ = [
     "DataConfig",
     "Draws",
     "Examples",
+    "LatentDenoiserMLPModel",
+    "LatentDiffusionReactionPipeline",
     "NoDraws",
     "Objective",
     "Parts",
     "Predictions",
+    "REGNNModel",
+    "REGNNReactionPipeline",
     "Recipe",
     "Stage",
     "System",
+    "TransVAEModel",
+    "TransVAEReactionPipeline",
     "Validation",
     "get_system",
     "load_system",

@@ -41,6 +41,9 @@ class DataConfig:
             frames; the others begin with a random number of them, up to its `max_shown_frames`.
         personal_whole_windows: the same while weight shifts are learned. Frames of the recorded reaction tell who is
             reacting, and take from the weight shifts their reason to learn.
+        clip_frames: frames of an example for systems that learn clips rather than windows; None: whole clips.
+        num_predictions: predictions from as many noises for one window, of which only the best is trained, for
+            systems that learn so (BeLFusion).
 
     Raises:
         ValueError: if a value is impossible.
@@ -62,9 +65,12 @@ class DataConfig:
     style_noise: float = 0.0
     whole_windows: float = 0.3
     personal_whole_windows: float = 1.0
+    clip_frames: int | None = None
+    num_predictions: int = 10
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "window_size", "num_reactions", "history_frames", "style_frames", "style_speakers")
+        check_at_least(self, 1, "clip_frames", "num_predictions")
         check_at_least(self, 2, "style_listeners", "style_clips")
         if not 0 <= self.drop_all_conditions < 1:
             raise ValueError(f"drop_all_conditions must lie in [0, 1); given: {self.drop_all_conditions}.")

@@ -164,12 +164,16 @@ class Stage(ABC):
             ValueError: if the arguments are impossible.
         """
 
-    def look_at_data(self, model: Any, corpus: Corpus) -> None:  # noqa: B027  (to be overridden where there is a need)
+    def look_at_data(  # noqa: B027  (to be overridden where there is a need)
+        self, model: Any, corpus: Corpus, recipe: Recipe, parts: Parts
+    ) -> None:
         """Let an untrained model take over statistics of the training data; by default it needs none.
 
         Args:
             model: from `new_model`.
             corpus: the data.
+            recipe: of the run.
+            parts: the components that it needs.
         """
 
     @abstractmethod

@@ -75,6 +75,9 @@ class ReactionWindows(ClipExamples):
     time before a clip nothing has been seen: audio, emotion and movement are zeros, and the coefficients are the mean
     face. Streams that the arrays lack have no key.
 
+    With a `lag` below `w` the speaker's frames end `w - lag` frames later, with the reaction's own window where it is
+    0, as systems see it that are not online; `t` is then uniform over `[0, frames - w]`.
+
     The first reaction is the one that was recorded with the speaker; the others are drawn without repetition from the
     other appropriate ones, with repetition if all together are fewer. Its channels are the 25 of emotion, and with
     `with_movement` the 58 coefficients without the mean of their clip, too.
@@ -94,11 +97,12 @@ class ReactionWindows(ClipExamples):
         max_shown_frames: see above.
         whole_windows: see above; in [0, 1].
         with_movement: see above.
+        lag: see above, from 0 to `window_size`; None is the latter.
 
     Raises:
-        ValueError: if a clip is shorter than two windows, the matrix does not fit, a row has no appropriate reaction,
-            coefficients are lacking where movement is wanted, or there is history and `num_reactions` is not 1,
-            coefficients are lacking or a listener has one clip only.
+        ValueError: if a clip is shorter than two windows, `lag` is out of range or meets `max_shown_frames`, the
+            matrix does not fit, a row has no appropriate reaction, coefficients are lacking where movement is wanted,
+            or there is history and `num_reactions` is not 1, coefficients are lacking or a listener has one clip only.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class ReactionWindows(ClipExamples):
         max_shown_frames: int | None = None,
         whole_windows: float = 1.0,
         with_movement: bool = False,
+        lag: int | None = None,
     ) -> None:
         super().__init__(arrays, seed)
         # What a speaker who has not yet been seen shows: silence, no emotion, and the mean face.
@@ -124,6 +129,11 @@ class ReactionWindows(ClipExamples):
         self.history_frames = history_frames
         self.max_shown_frames = max_shown_frames
         self.whole_windows = whole_windows
+        self.lag = window_size if lag is None else lag
+        if not 0 <= self.lag <= window_size:
+            raise ValueError(f"lag must lie between 0 and window_size ({window_size}); given: {lag}.")
+        if self.lag < window_size and max_shown_frames is not None:
+            raise ValueError("max_shown_frames is for systems that are online: lag must be window_size, or None.")
         check_lengths(arrays, 2 * window_size, f"two windows of {window_size} frames")
         check_streams(arrays, "emotion")
         self.appropriate = appropriate
@@ -143,8 +153,9 @@ class ReactionWindows(ClipExamples):
         rows = np.array([one[2] for one in drawn])
         begin = (first + hops - self.window_size)[:, None]
         speakers = self.arrays.partner[indices]
+        heard = first + self.window_size - self.lag - self.context_frames
         batch = {
-            f"speaker_{stream}": self._frames(stream, speakers, first - self.context_frames, self.context_frames)
+            f"speaker_{stream}": self._frames(stream, speakers, heard, self.context_frames)
             for stream in self.arrays.flat
         }
         batch["reactions"] = self._reactions_from(rows, begin)
@@ -175,9 +186,12 @@ class ReactionWindows(ClipExamples):
     def _draw(self, index: int, generator: np.random.Generator) -> tuple[int, int, np.ndarray, np.ndarray | None]:
         """The first new frame of an item, its hop, the rows of its reactions, and its history."""
         size, frames = self.window_size, int(self.arrays.num_frames[index])
-        first = size + int(generator.integers(frames - 2 * size + 1))
-        if generator.random() < size / frames:
-            first = 0
+        if self.lag < size:
+            first = int(generator.integers(frames - size + 1))
+        else:
+            first = size + int(generator.integers(frames - 2 * size + 1))
+            if generator.random() < size / frames:
+                first = 0
         hop = size
         if self.max_shown_frames is not None and generator.random() >= self.whole_windows:
             hop = int(generator.integers(size - self.max_shown_frames, size + 1))

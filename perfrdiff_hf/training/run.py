@@ -81,7 +81,7 @@ def run_stage(stage: Stage, job: TrainingJob, corpus: Corpus, data_digest: str, 
     torch.manual_seed(mixed_seed(config.seed, job.system.stage_names.index(stage.name)))
     extractor = feature_extractor_of(corpus, config)
     model = stage.new_model(config, parts)
-    stage.look_at_data(model, corpus)
+    stage.look_at_data(model, corpus, config, parts)
     objective = stage.objective(model, parts, extractor, config)
     draws = stage.draws(config, objective)
     validation = StageValidation(stage, corpus, config, draws, output_dir, accelerator)

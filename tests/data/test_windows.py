@@ -390,3 +390,29 @@ def test_movement_needs_coefficients(tmp_path):
     arrays = ClipArrays.from_dataset(dataset, tmp_path)
     with pytest.raises(ValueError, match="need coefficients"):
         ReactionWindows(arrays, np.ones((2, 2), dtype=bool), 1, W, with_movement=True)
+
+
+@pytest.mark.parametrize("lag", [0, 4])
+def test_with_a_short_lag_the_speaker_is_seen_during_the_reaction(arrays, appropriate, lag):
+    windows = ReactionWindows(arrays, appropriate, 3, W, lag=lag, seed=2)
+    firsts = set()
+    for epoch in range(80):
+        windows.set_epoch(epoch)
+        for index in (0, 13):
+            item = windows[index]
+            row, first, length = origin(item["reactions"][0])
+            assert (row, length) == (index, W)
+            frames = np.arange(first - lag, first - lag + W)
+            seen = np.where(frames < 0, 0, arrays.partner[index] + frames / 1000)
+            np.testing.assert_allclose(item["speaker_emotion"][:, 0], seen, atol=2e-6)
+            assert all(origin(other)[1] == first for other in item["reactions"])
+            firsts.add(first)
+    assert min(firsts) == 0 and max(firsts) == FRAMES - W
+
+
+def test_a_lag_out_of_range_is_refused(arrays, appropriate):
+    for lag in (-1, W + 1):
+        with pytest.raises(ValueError, match=f"lag must lie between 0 and window_size \\({W}\\); given: {lag}"):
+            ReactionWindows(arrays, appropriate, 1, W, lag=lag)
+    with pytest.raises(ValueError, match="max_shown_frames is for systems that are online"):
+        ReactionWindows(arrays, appropriate, 1, W, lag=0, max_shown_frames=2)

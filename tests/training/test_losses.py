@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
-from perfrdiff_hf.training.stages.emotion_vae import emotion_vae_losses, kl_divergence
+from perfrdiff_hf.baselines.emotion_vae import emotion_vae_losses, kl_divergence
 from perfrdiff_hf.training.stages.style_encoder import supervised_contrastive_loss
 
 

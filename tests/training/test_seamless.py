@@ -54,7 +54,7 @@ def test_unknown_channels_weigh_nothing(workshop: Any, release: Path) -> None:
     for stage in PERFRDIFF.stages:
         torch.manual_seed(0)
         model = stage.new_model(config, parts)
-        stage.look_at_data(model, corpus)
+        stage.look_at_data(model, corpus, config, parts)
         objective = stage.objective(model, parts, extractor, config)
         examples, draws = stage.examples(corpus, "train", config), stage.draws(config, objective)
         made = examples.__getitems__([0, 1])
@@ -83,7 +83,7 @@ def test_the_loss_does_not_depend_on_unknown_channels(workshop: Any, release: Pa
     vae_stage, _, stage, _ = PERFRDIFF.stages
     parts = {"emotion_vae": vae_stage.new_model(config, {}).eval()}
     model = stage.new_model(config, parts).eval()
-    stage.look_at_data(model, corpus)
+    stage.look_at_data(model, corpus, config, parts)
     objective = stage.objective(model, parts, extractor, config)
     examples, draws = stage.examples(corpus, "train", config), stage.draws(config, objective)
     one = examples.__getitems__([0])[0]

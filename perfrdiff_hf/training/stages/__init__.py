@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...baselines.emotion_vae import EmotionVAEObjective, EmotionVAEStage
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Parts
 from ...baselines.system import System, register_system
@@ -10,7 +11,6 @@ from ...pipelines.perfrdiff import PerFRDiffPipeline
 from ...pipelines.sampling import check_sampling
 from .denoiser import DenoiserStage, GAFRGObjective
 from .denoising import new_scheduler
-from .emotion_vae import EmotionVAEObjective, EmotionVAEStage
 from .style_encoder import PSSLObjective, StyleEncoderStage
 from .weight_shift_generator import PWSGObjective, WeightShiftGeneratorStage
 

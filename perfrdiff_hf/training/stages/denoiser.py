@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...baselines.masking import silence
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Examples, Parts
 from ...behaviour import EMOTION_CHANNELS
@@ -19,7 +20,6 @@ from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import FILLED_CONDITIONS, STREAM_OF_CONDITION
 from ...models.gafrg import GAFRGTransformer1DModel
 from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
-from .masking import silence
 
 
 class DenoiserStage(DenoisingStage):
@@ -55,7 +55,7 @@ class DenoiserStage(DenoisingStage):
         _check_window(denoiser)
         return denoiser
 
-    def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus) -> None:
+    def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """Which channels there are, and for a model that sees standard scores the statistics of these."""
         silence(model.mapping, corpus)
         if model.reaction_scores is None:

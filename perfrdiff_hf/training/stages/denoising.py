@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...baselines.masking import known_alone
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Objective, Parts, Stage, Validation
 from ...behaviour import BLENDSHAPES, EMOTION_CHANNELS
@@ -19,7 +20,6 @@ from ...models.conditions import speaker_conditions
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...models.weight_shifts import WeightShifts
 from ...pipelines.perfrdiff import OFFICIAL_SCHEDULER_CONFIG, PerFRDiffPipeline
-from .masking import known_alone
 
 
 def new_scheduler(recipe: Recipe) -> Any:

@@ -35,7 +35,7 @@ class StyleEncoderStage(Stage):
         """See `Stage`."""
         return PSSLModel(PSSLConfig(**recipe.arguments(self.name)))
 
-    def look_at_data(self, model: PSSLModel, corpus: Corpus) -> None:
+    def look_at_data(self, model: PSSLModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """The spread of each coefficient, for a model that reads movement."""
         if model.standardiser is not None:
             statistics = movement_statistics(corpus.split("train").arrays)

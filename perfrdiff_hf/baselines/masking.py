@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...behaviour import EMOTION_CHANNELS
-from ...data.corpus import Corpus
-from ...feature_extraction import PerFRDiffFeatureExtractor
+from ..behaviour import EMOTION_CHANNELS
+from ..data.corpus import Corpus
+from ..feature_extraction import PerFRDiffFeatureExtractor
 
 
 def known_alone(weights: Tensor, feature_extractor: PerFRDiffFeatureExtractor) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...baselines.recipe import Recipe
-from ...baselines.stage import Draws, Examples, Objective, Parts, Stage
-from ...data.corpus import Corpus
-from ...data.windows import EmotionWindows
-from ...feature_extraction import PerFRDiffFeatureExtractor
-from ...models.emotion_vae import EmotionVAEModel
+from ..data.corpus import Corpus
+from ..data.windows import EmotionWindows
+from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..models.emotion_vae import EmotionVAEModel
 from .masking import deafen, known_channels, silence
+from .recipe import Recipe
+from .stage import Draws, Examples, Objective, Parts, Stage
 
 
 class EmotionVAEStage(Stage):
@@ -30,7 +30,7 @@ class EmotionVAEStage(Stage):
         """See `Stage`."""
         return EmotionVAEModel(**recipe.arguments(self.name))
 
-    def look_at_data(self, model: EmotionVAEModel, corpus: Corpus) -> None:
+    def look_at_data(self, model: EmotionVAEModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """Which channels the data have."""
         first, last = cast(nn.Linear, model.coefficient_regressor[0]), cast(nn.Linear, model.coefficient_regressor[-1])
         silence(model.decoder_out, corpus, "emotion")

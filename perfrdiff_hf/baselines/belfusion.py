@@ -1,0 +1,311 @@
+"""BeLFusion, the latent diffusion baseline of the REACT challenges: an MLP denoises the latent of a window of emotion.
+
+Written anew from its description, under neutral names; it reads the speaker's emotion alone. Kept: ten steps of
+diffusion, ten noises for one window of which the best is trained, independent windows and so seams at their borders.
+Not kept: the published program decodes the encoder's last hidden state where the decoder was trained on the latent
+(`latent: hidden` brings that back), trains on the first four seconds of clips alone, and teaches its regressor the
+mean face. The emotion VAE is PerFRDiff's, of which the published one is a smaller twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from ..behaviour import EMOTION_CHANNELS
+from ..data.corpus import Corpus
+from ..data.windows import ReactionWindows
+from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..models.emotion_vae import EmotionVAEModel
+from ..pipelines.windows import DueWindow
+from .emotion_vae import EmotionVAEStage
+from .latent_denoiser import LatentDenoiserMLPModel, check_latents, window_latents
+from .masking import known_channels
+from .reacting import ReactionSettings, SystemPipeline, SystemReactor
+from .recipe import Recipe
+from .stage import Draws, Examples, Objective, Parts, Stage, Validation
+from .system import System, register_system
+
+
+SCHEDULER_CONFIG = {
+    "num_train_timesteps": 10,
+    "beta_schedule": "squaredcos_cap_v2",
+    "prediction_type": "sample",
+    "clip_sample": True,
+    "set_alpha_to_one": True,
+    "timestep_spacing": "leading",
+}
+LATENT_WEIGHT = 10.0
+EMOTION_WEIGHT = 10.0
+ENCODED_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class LatentDiffusionSettings(ReactionSettings):
+    """See `ReactionSettings`.
+
+    Args:
+        num_inference_steps: of the denoising, at most as many as it was trained with; None: all of them.
+    """
+
+    num_inference_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_inference_steps is not None and self.num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps must be at least 1; given: {self.num_inference_steps}.")
+
+
+class LatentDiffusionReactor(SystemReactor):
+    """Denoises one latent for each reaction and window, and decodes it."""
+
+    settings: LatentDiffusionSettings
+
+    def __init__(
+        self,
+        denoiser: LatentDenoiserMLPModel,
+        emotion_vae: EmotionVAEModel,
+        scheduler: Any,
+        settings: LatentDiffusionSettings,
+        batch_size: int,
+        feature_extractor: PerFRDiffFeatureExtractor,
+    ):
+        super().__init__(
+            settings,
+            batch_size,
+            feature_extractor,
+            like=denoiser.last.weight,
+            streams=("emotion",),
+            online=denoiser.config.online,
+        )
+        self.denoiser = denoiser
+        self.emotion_vae = emotion_vae
+        # Of this session alone: a scheduler remembers its steps.
+        self.scheduler: Any = DDIMScheduler.from_config(scheduler.config)
+        most = self.scheduler.config.num_train_timesteps
+        steps = settings.num_inference_steps or most
+        if steps > most:
+            raise ValueError(f"num_inference_steps must be at most {most}, as in training; given: {steps}.")
+        self.scheduler.set_timesteps(steps)
+
+    @torch.no_grad()
+    def react(self, window: DueWindow) -> Tensor:
+        """See `WindowReactor`."""
+        kind = self.denoiser.config.latent
+        speaker = self.denoiser.scaled(window_latents(self.emotion_vae, window.speaker["emotion"], kind))
+        speaker = speaker.repeat_interleave(self.num_reactions, dim=0)
+        latents = self.noise(window.batch_size, self.denoiser.config.latent_size).flatten(0, 1)
+        for timestep in self.scheduler.timesteps:
+            predicted = self.denoiser(latents, timestep.expand(len(latents)).to(self.device), speaker)
+            stepped: Any = self.scheduler.step(predicted, timestep, latents, use_clipped_model_output=True)
+            latents = stepped.prev_sample
+        emotion = self.emotion_vae.decode(self.denoiser.restored(latents), self.window_size)
+        return emotion.unflatten(0, (window.batch_size, self.num_reactions))
+
+    def movement_of(self, emotion: Tensor) -> Tensor:
+        """The emotion VAE's regressor."""
+        return self.emotion_vae.to_coefficients(emotion)
+
+
+class LatentDiffusionReactionPipeline(SystemPipeline):
+    """Latent diffusion of windows, after BeLFusion (new implementation), as a pipeline.
+
+    Args:
+        latent_denoiser: the MLP.
+        emotion_vae: from windows to latents and back, and from emotion to coefficients.
+        scheduler: of the diffusion.
+        feature_extractor: the mean face and the window length.
+
+    Raises:
+        ValueError: if denoiser and emotion VAE do not fit.
+    """
+
+    settings_class = LatentDiffusionSettings
+
+    latent_denoiser: LatentDenoiserMLPModel
+    emotion_vae: EmotionVAEModel
+    scheduler: Any
+
+    def __init__(
+        self,
+        latent_denoiser: LatentDenoiserMLPModel,
+        emotion_vae: EmotionVAEModel,
+        scheduler: Any,
+        feature_extractor: PerFRDiffFeatureExtractor,
+    ):
+        super().__init__()
+        check_latents(latent_denoiser, emotion_vae)
+        self.register_modules(
+            latent_denoiser=latent_denoiser,
+            emotion_vae=emotion_vae,
+            scheduler=scheduler,
+            feature_extractor=feature_extractor,
+        )
+
+    def new_reactor(self, settings: LatentDiffusionSettings, batch_size: int) -> LatentDiffusionReactor:
+        """See `SystemPipeline`."""
+        parts = (self.latent_denoiser, self.emotion_vae, self.scheduler)
+        return LatentDiffusionReactor(*parts, settings, batch_size, self.feature_extractor)
+
+
+class LatentDenoiserObjective(Objective):
+    """The best of several predictions, once in latents and once in the emotion that they decode to."""
+
+    trained: LatentDenoiserMLPModel
+
+    def __init__(
+        self,
+        trained: LatentDenoiserMLPModel,
+        feature_extractor: PerFRDiffFeatureExtractor,
+        frozen: Parts,
+        scheduler: Any,
+    ):
+        super().__init__(trained, feature_extractor, frozen)
+        self.scheduler = scheduler
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Batch: `speaker_emotion` (b, w, 25), `reactions` (b, 1, w, 25), and see `LatentNoiseDraws`."""
+        denoiser, vae = self.trained, self.frozen["emotion_vae"]
+        noise, kind = batch["latent_noise"], denoiser.config.latent
+        count, frames = noise.shape[1], batch["reactions"].shape[2]
+        with torch.no_grad():
+            latents = window_latents(vae, batch["reactions"][:, 0], kind)
+            speaker = denoiser.scaled(window_latents(vae, batch["speaker_emotion"], kind))
+            target = denoiser.scaled(latents)[:, None].expand(-1, count, -1)
+            emotion = vae.decode(latents, frames)[:, None]
+        times = batch["timestep"]
+        noisy = self.scheduler.add_noise(target, noise, times).flatten(0, 1)
+        each = (values.repeat_interleave(count, dim=0) for values in (times, speaker))
+        predicted = denoiser(noisy, *each)
+        decoded = vae.decode(denoiser.restored(predicted), frames).unflatten(0, (-1, count))
+        emotion, decoded = known_channels("emotion", self.feature_extractor, emotion, decoded)
+        latent_errors = (predicted.unflatten(0, (-1, count)) - target).abs().mean(dim=-1)
+        emotion_errors = (decoded - emotion).square().mean(dim=(-2, -1))
+        parts = {
+            "latent_loss": LATENT_WEIGHT * latent_errors.amin(dim=1).mean(),
+            "emotion_loss": EMOTION_WEIGHT * emotion_errors.amin(dim=1).mean(),
+        }
+        return {"loss": parts["latent_loss"] + parts["emotion_loss"], **parts}
+
+
+class LatentDenoiserStage(Stage):
+    """Trains the denoiser on windows, with the emotion VAE frozen."""
+
+    name = "latent_denoiser"
+    title = "latent denoiser"
+    model = LatentDenoiserMLPModel
+    needs = ("emotion_vae",)
+    reads = ("data.window_size", "data.num_predictions")
+    setting = "MAFRG"
+
+    def new_model(self, recipe: Recipe, parts: Parts) -> LatentDenoiserMLPModel:
+        """See `Stage`; the width of latents is the emotion VAE's."""
+        vae = parts["emotion_vae"]
+        width = {"latent_size": vae.config.latent_size}
+        denoiser = LatentDenoiserMLPModel(**(width | recipe.arguments(self.name)))
+        check_latents(denoiser, vae)
+        return denoiser
+
+    @torch.no_grad()
+    def look_at_data(self, model: LatentDenoiserMLPModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
+        """The ranges of the latents of everybody's windows, one after the other."""
+        vae, arrays = parts["emotion_vae"].eval(), corpus.split("train").arrays
+        size, latents = recipe.data.window_size, []
+        windows = np.concatenate(
+            [
+                clip[: len(clip) // size * size].reshape(-1, size, EMOTION_CHANNELS)
+                for clip in map(arrays.emotion, range(len(arrays)))
+            ]
+        )
+        for some in torch.from_numpy(windows).split(ENCODED_AT_ONCE):
+            latents.append(window_latents(vae, some, model.config.latent))
+        model.fit(torch.cat(latents))
+
+    def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
+        """Speaker windows and the recorded reaction: that of the window after, or offline of the window itself."""
+        part, size = corpus.split(split), recipe.data.window_size
+        online = recipe.arguments(self.name).get("online", True)
+        return ReactionWindows(
+            part.arrays,
+            part.appropriate,
+            num_reactions=1,
+            window_size=size,
+            seed=recipe.seed,
+            mean_face=corpus.mean_face(),
+            lag=size if online else 0,
+        )
+
+    def objective(
+        self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
+    ) -> LatentDenoiserObjective:
+        """See `Stage`."""
+        return LatentDenoiserObjective(model, feature_extractor, parts, new_scheduler(recipe))
+
+    def draws(self, recipe: Recipe, objective: Any) -> Draws:
+        """A time step, and several noises."""
+        steps = objective.scheduler.config.num_train_timesteps
+        return LatentNoiseDraws(steps, recipe.data.num_predictions, objective.trained.config.latent_size)
+
+    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
+        """FRCorr and FRdist on MAFRG."""
+        parts = {**objective.frozen, self.name: objective.trained}
+        return validation.reaction_scores(
+            LatentDiffusionReactionPipeline(
+                **parts, scheduler=objective.scheduler, feature_extractor=objective.feature_extractor
+            )
+        )
+
+
+class LatentNoiseDraws:
+    """One `timestep` `()` for a window, and standard normal `latent_noise` `(count, latent_size)`.
+
+    Args:
+        num_timesteps: of the diffusion.
+        count: of noises.
+        latent_size: width of a latent.
+    """
+
+    def __init__(self, num_timesteps: int, count: int, latent_size: int):
+        self.num_timesteps = num_timesteps
+        self.count = count
+        self.latent_size = latent_size
+
+    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        return {
+            "timestep": torch.randint(self.num_timesteps, (), generator=generator),
+            "latent_noise": torch.randn(self.count, self.latent_size, generator=generator),
+        }
+
+
+def new_scheduler(recipe: Recipe) -> Any:
+    """DDIM of ten steps, with what the recipe's `models.scheduler` changes in it."""
+    return DDIMScheduler(**(SCHEDULER_CONFIG | recipe.arguments("scheduler")))
+
+
+class LatentDiffusionSystem(System):
+    """A system whose pipeline has a scheduler besides what is trained."""
+
+    def assemble(
+        self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
+    ) -> LatentDiffusionReactionPipeline:
+        """See `System`."""
+        return LatentDiffusionReactionPipeline(
+            **parts, scheduler=new_scheduler(recipe), feature_extractor=feature_extractor
+        )
+
+
+BELFUSION = register_system(
+    LatentDiffusionSystem(
+        name="belfusion",
+        title="BeLFusion",
+        pipeline=LatentDiffusionReactionPipeline,
+        stages=(EmotionVAEStage(), LatentDenoiserStage()),
+        extra_models=("scheduler",),
+    )
+)
