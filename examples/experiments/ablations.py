@@ -11,18 +11,18 @@ rows compare with each other and with nothing else. One row takes about 20 minut
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import parts
+import quality
+
 
 EXPERIMENTS = Path(__file__).parent
 RESULTS = EXPERIMENTS.parents[1] / "results" / "ablations"
-SHARED = ("emotion_vae", "style_encoder")
 BUDGET = {"stages.denoiser.max_steps": 3000, "stages.weight_shift_generator.max_steps": 3000}
 
 
@@ -94,51 +94,27 @@ def main(arguments: list[str] | None = None) -> None:
 def train(row: str, options: argparse.Namespace) -> Path:
     """The model of a row; a row that was trained is trained no more."""
     change, folder = CHANGES[row], options.work / row
-    stages = (*SHARED, "denoiser", "weight_shift_generator")
+    stages = ("emotion_vae", "style_encoder", "denoiser", "weight_shift_generator")
     first = stages.index(change.starts)
     if row != WHOLE and first:
-        borrow(train(WHOLE, options), folder, stages[:first])
+        parts.borrow(train(WHOLE, options).parent, folder, stages[:first])
     for stage in stages:
         if not (folder / stage).exists():
-            _train_stage(stage, change, folder, options)
+            settings = {**BUDGET, **change.settings}
+            parts.train_stage(
+                stage, folder, "bench", options.world, settings, options.processes, options.cache_dir
+            )
     return folder / "model"
-
-
-def borrow(model: Path, folder: Path, stages: tuple[str, ...]) -> None:
-    """Stages of the whole recipe stand in a row's folder by reference."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stage in stages:
-        if not (folder / stage).exists():
-            (folder / stage).symlink_to((model.parent / stage).resolve())
-
-
-def _train_stage(stage: str, change: Change, folder: Path, options: argparse.Namespace) -> None:
-    # Contrastive batches come one at a time, and cannot be shared by processes.
-    processes = 1 if stage in SHARED else options.processes
-    cache = ["--cache_dir", options.cache_dir] if options.cache_dir else []
-    settings = [f"--{name}={value}" for name, value in {**BUDGET, **change.settings}.items()]
-    _run(
-        "torch.distributed.run", "--nproc_per_node", processes, "--master_port", 0, "-m", "perfrdiff_hf.cli.train",
-        "--stage", stage, "--config", "bench", "--data_dir", options.world, "--output_dir", folder, *cache, *settings,
-    )  # fmt: skip
 
 
 def measure(change: Change, model: Path, output: Path, options: argparse.Namespace) -> None:
     """One row's figures on the validation listeners, as `quality.py` writes them."""
-    import json
-
     cache = ["--cache_dir", options.cache_dir] if options.cache_dir else []
-    script, kept = EXPERIMENTS / "quality.py", options.work / "reactions" / output.stem
-    _run(
-        script, "--model", model, "--world", options.world, "--output", output, "--predictions", kept, *cache,
-        "--split", "val", "--only_own", "--sampling", json.dumps(dict(change.sampling)),
+    quality.main(
+        ["--model", str(model), "--world", str(options.world), "--output", str(output),
+         "--predictions", str(options.work / "reactions" / output.stem), *cache,
+         "--split", "val", "--only_own", "--sampling", json.dumps(dict(change.sampling))]
     )  # fmt: skip
-
-
-def _run(program: Path | str, *arguments: object) -> None:
-    start = [program] if isinstance(program, Path) else ["-m", program]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "ACCELERATE_USE_CPU": "true"}
-    subprocess.run([sys.executable, *map(str, (*start, *arguments))], check=True, env=environment)
 
 
 if __name__ == "__main__":

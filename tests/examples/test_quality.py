@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parts
 import pytest
+import quality
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 from perfrdiff_hf.training.config import load_config
@@ -104,19 +106,24 @@ def test_ablations_stand_in_the_order_of_what_is_left(report, tmp_path, capsys):
     assert lines[2].startswith("| whole | 0.9000") and lines[3].startswith("| much taken out | 0.2500")
 
 
-def test_an_ablation_trains_what_it_changes_and_borrows_the_rest(tmp_path: Path) -> None:
+def test_an_ablation_trains_what_it_changes_and_borrows_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ablations = runpy.run_path(str(EXPERIMENTS / "ablations.py"))
     calls: list[list[str]] = []
 
-    def run(program: Path | str, *arguments: object) -> None:
-        calls.append([str(program), *map(str, arguments)])
-        if program != EXPERIMENTS / "quality.py":
-            folder = Path(calls[-1][calls[-1].index("--output_dir") + 1])
-            (folder / calls[-1][calls[-1].index("--stage") + 1]).mkdir(parents=True)
+    def train(arguments: list[str]) -> int:
+        calls.append(arguments)
+        folder = Path(arguments[arguments.index("--output_dir") + 1])
+        (folder / arguments[arguments.index("--stage") + 1]).mkdir(parents=True)
+        return 0
 
-    ablations["main"].__globals__["_run"] = run
+    monkeypatch.setattr(parts, "perfrdiff", train)
+    monkeypatch.setattr(quality, "main", calls.append)
     work = tmp_path / "work"
-    ablations["main"](["--world", "bench", "--work", str(work), "--results", str(tmp_path), "no noise on styles"])
+    ablations["main"](
+        ["--world", "bench", "--work", str(work), "--results", str(tmp_path), "--processes", "1", "no noise on styles"]
+    )
     trained = [call[call.index("--stage") + 1] for call in calls[:-1]]
     assert trained == ["emotion_vae", "style_encoder", "denoiser", "weight_shift_generator", "weight_shift_generator"]
     assert "--data.style_noise=0" in calls[-2] and "--data.style_noise=0" not in calls[-3]
