@@ -15,8 +15,9 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Generator, Tensor
 
-from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS
+from ..behaviour import EMOTION_CHANNELS
 from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..pipelines.finishing import in_range
 from ..pipelines.inputs import ARGUMENTS, History
 from ..pipelines.reaction_pipeline import ReactionPipeline
 from ..pipelines.windows import WindowReactor
@@ -118,10 +119,7 @@ class SystemReactor(WindowReactor):
         emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
         if not movement.shape[-1]:
             movement = self.movement_of(emotion)
-        emotion = emotion.clamp(-1.0, 1.0)
-        if self.settings.binarise_action_units:
-            units = emotion[..., ACTION_UNITS]
-            emotion[..., ACTION_UNITS] = (units > 0.5).to(units)
+        emotion = in_range(emotion, self.settings.binarise_action_units)
         return self.feature_extractor.neutralise(emotion, self.feature_extractor.add_mean_face(movement))
 
 

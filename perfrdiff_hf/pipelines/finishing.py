@@ -28,10 +28,7 @@ def finished(window: Tensor, held: Tensor | None, binarise_action_units: bool, s
         As `window`, emotion in [-1, 1].
     """
     emotion, movement = window[..., :EMOTION_CHANNELS], window[..., EMOTION_CHANNELS:]
-    emotion = emotion.clamp(-1.0, 1.0)
-    if binarise_action_units:
-        units = emotion[..., ACTION_UNITS]
-        emotion[..., ACTION_UNITS] = (units > 0.5).to(units)
+    emotion = in_range(emotion, binarise_action_units)
     count = 0 if held is None else held.shape[2]
     if held is not None:
         emotion[:, :, :count] = held[..., :EMOTION_CHANNELS]
@@ -39,6 +36,15 @@ def finished(window: Tensor, held: Tensor | None, binarise_action_units: bool, s
     if smooth_emotion:
         emotion[:, :, count:, SMOOTHED] = _smoothed(emotion[..., SMOOTHED])[:, :, count:]
     return torch.cat([emotion, movement], dim=-1)
+
+
+def in_range(emotion: Tensor, binarise_action_units: bool) -> Tensor:
+    """Emotion `(..., 25)` clamped to [-1, 1], a copy; with action units that are 0 or 1, if so asked."""
+    emotion = emotion.clamp(-1.0, 1.0)
+    if binarise_action_units:
+        units = emotion[..., ACTION_UNITS]
+        emotion[..., ACTION_UNITS] = (units > 0.5).to(units)
+    return emotion
 
 
 def _smoothed(values: Tensor) -> Tensor:
