@@ -101,9 +101,7 @@ def train(row: str, options: argparse.Namespace) -> Path:
     for stage in stages:
         if not (folder / stage).exists():
             settings = {**BUDGET, **change.settings}
-            parts.train_stage(
-                stage, folder, "bench", options.world, settings, options.processes, options.cache_dir
-            )
+            parts.train_stage(stage, folder, "bench", options.world, settings, options.processes, options.cache_dir)
     return folder / "model"
 
 
