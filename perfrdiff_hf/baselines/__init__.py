@@ -12,6 +12,7 @@ from .regnn import REGNNModel, REGNNReactionPipeline
 from .stage import Draws, Examples, NoDraws, Objective, Parts, Stage, Validation
 from .system import System, get_system, load_system, register_system, system_names
 from .trans_vae import TransVAEModel, TransVAEReactionPipeline
+from .unifarn import UniFaRNReactionPipeline, UniFaRNTransformerModel
 
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "System",
     "TransVAEModel",
     "TransVAEReactionPipeline",
+    "UniFaRNReactionPipeline",
+    "UniFaRNTransformerModel",
     "Validation",
     "get_system",
     "load_system",

@@ -67,6 +67,7 @@ class ReactionWindows(ClipExamples):
     | `reactions` | `(num_reactions, w, channels)` | `[t + h - w, t + h)` |
     | `past_reactions` | `(num_reactions, w, channels)` | the window before |
     | `shown_frames` | `()`, only with `max_shown_frames` | `w - h`, how many were shown already |
+    | `negatives` | `(negatives, w, channels)` | as `reactions`, of rows that are not appropriate |
     | `history` | `(history_frames, 58)` | another clip of the same listener, see `histories` |
 
     Without `max_shown_frames`, `h` is `w`, and `t` is uniform over `[w, frames - w]`; with probability `w / frames` it
@@ -98,11 +99,13 @@ class ReactionWindows(ClipExamples):
         whole_windows: see above; in [0, 1].
         with_movement: see above.
         lag: see above, from 0 to `window_size`; None is the latter.
+        negatives: inappropriate reactions for each speaker window, drawn with repetition; 0 has none.
 
     Raises:
         ValueError: if a clip is shorter than two windows, `lag` is out of range or meets `max_shown_frames`, the
-            matrix does not fit, a row has no appropriate reaction, coefficients are lacking where movement is wanted,
-            or there is history and `num_reactions` is not 1, coefficients are lacking or a listener has one clip only.
+            matrix does not fit, a row has no appropriate reaction or, with `negatives`, no other, coefficients are
+            lacking where movement is wanted, or there is history and `num_reactions` is not 1, coefficients are
+            lacking or a listener has one clip only.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class ReactionWindows(ClipExamples):
         whole_windows: float = 1.0,
         with_movement: bool = False,
         lag: int | None = None,
+        negatives: int = 0,
     ) -> None:
         super().__init__(arrays, seed)
         # What a speaker who has not yet been seen shows: silence, no emotion, and the mean face.
@@ -138,6 +142,9 @@ class ReactionWindows(ClipExamples):
         check_streams(arrays, "emotion")
         self.appropriate = appropriate
         self._reactions = appropriate_rows(arrays, appropriate)
+        self.negatives = negatives
+        if negatives:
+            _check_inappropriate(arrays, appropriate)
         self._rest: np.ndarray | None = None
         if with_movement:
             check_streams(arrays, "coefficients")
@@ -160,6 +167,8 @@ class ReactionWindows(ClipExamples):
         }
         batch["reactions"] = self._reactions_from(rows, begin)
         batch["past_reactions"] = self._reactions_from(rows, begin - self.window_size)
+        if self.negatives:
+            batch["negatives"] = self._reactions_from(np.array([one[4] for one in drawn]), begin)
         if self.max_shown_frames is not None:
             batch["shown_frames"] = self.window_size - hops
         if self.history_frames is not None:
@@ -183,8 +192,10 @@ class ReactionWindows(ClipExamples):
         movement[begin[..., None] + np.arange(self.window_size) < 0] = 0
         return np.concatenate([emotion, movement], axis=-1)
 
-    def _draw(self, index: int, generator: np.random.Generator) -> tuple[int, int, np.ndarray, np.ndarray | None]:
-        """The first new frame of an item, its hop, the rows of its reactions, and its history."""
+    def _draw(
+        self, index: int, generator: np.random.Generator
+    ) -> tuple[int, int, np.ndarray, np.ndarray | None, np.ndarray]:
+        """The first new frame of an item, its hop, the rows of its reactions, its history, and the rows of others."""
         size, frames = self.window_size, int(self.arrays.num_frames[index])
         if self.lag < size:
             first = int(generator.integers(frames - size + 1))
@@ -197,9 +208,9 @@ class ReactionWindows(ClipExamples):
             hop = int(generator.integers(size - self.max_shown_frames, size + 1))
             first = first or int(generator.integers(size))
         rows = self._rows(index, first + hop, generator)
-        if self.history_frames is None:
-            return first, hop, rows, None
-        return first, hop, rows, self._history(index, int(rows[0]), generator)
+        history = None if self.history_frames is None else self._history(index, int(rows[0]), generator)
+        others = np.flatnonzero(_inappropriate(self.arrays, self.appropriate, index)) if self.negatives else rows[:0]
+        return first, hop, rows, history, generator.choice(others, self.negatives) if self.negatives else others
 
     def _rows(self, index: int, end: int, generator: np.random.Generator) -> np.ndarray:
         """The rows of an item's reactions: the recorded one, and others that reach as far as frame `end`."""
@@ -220,6 +231,20 @@ class ReactionWindows(ClipExamples):
         choice = fitting if len(fitting) else others
         clip = self.arrays.coefficients(int(choice[generator.integers(len(choice))]))
         return random_cut(clip, self.history_frames or len(clip), generator)
+
+
+def _inappropriate(arrays: ClipArrays, appropriate: np.ndarray, row: int) -> np.ndarray:
+    """Which rows are no appropriate reaction, and as long as the row's own, `(rows,)` bool."""
+    return ~appropriate[row] & (arrays.num_frames >= arrays.num_frames[row])
+
+
+def _check_inappropriate(arrays: ClipArrays, appropriate: np.ndarray) -> None:
+    for row in range(len(arrays)):
+        if not _inappropriate(arrays, appropriate, row).any():
+            raise ValueError(
+                f"negatives: every reaction is appropriate to clip {arrays.clips[row]} of {arrays.listener_ids[row]}, "
+                "or shorter than it."
+            )
 
 
 def _windows(flat: np.ndarray, window_size: int) -> np.ndarray:

@@ -24,24 +24,41 @@ STREAM_OF_CONDITION = {
 }
 # Kinds that training and pipelines can fill; the model itself knows more of them, for converted checkpoints.
 FILLED_CONDITIONS = (*STREAM_OF_CONDITION, "past_emotion")
+# The listener's style as an input (table 3, "Input p"), which a style encoder fills.
+STYLE_CONDITION = "personal"
 
 
-def check_conditions(denoiser: Any) -> None:
+def takes_style(denoiser: Any) -> bool:
+    """Whether the style of a listener is one of a denoiser's conditions."""
+    return STYLE_CONDITION in getattr(denoiser, "condition_widths", ())
+
+
+def check_conditions(denoiser: Any, style_encoder: Any = None) -> None:
     """See that every condition of a denoiser can be filled.
 
     Raises:
         ValueError: if not: the tokens of the others would be zero for ever.
     """
-    empty = [kind for kind in getattr(denoiser, "condition_widths", ()) if kind not in FILLED_CONDITIONS]
+    filled = (*FILLED_CONDITIONS, *([] if style_encoder is None else [STYLE_CONDITION]))
+    empty = [kind for kind in getattr(denoiser, "condition_widths", ()) if kind not in filled]
     if empty:
         raise ValueError(
-            f"denoiser must have conditions of {FILLED_CONDITIONS}; given also: {empty}, which nothing fills. Such a "
+            f"denoiser must have conditions of {filled}; given also: {empty}, which nothing fills. Such a "
             "model can be called by itself, with conditions that you make."
+        )
+    if takes_style(denoiser) and denoiser.config.style_size != style_encoder.config.style_size:
+        raise ValueError(
+            f"denoiser must take styles of the width that style_encoder gives ({style_encoder.config.style_size}); "
+            f"its style_size is {denoiser.config.style_size}."
         )
 
 
 def speaker_conditions(
-    denoiser: Any, emotion_vae: EmotionVAEModel | None, speaker: Mapping[str, Tensor], past: Tensor | None = None
+    denoiser: Any,
+    emotion_vae: EmotionVAEModel | None,
+    speaker: Mapping[str, Tensor],
+    past: Tensor | None = None,
+    style: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The conditions of a denoiser for windows of speakers.
 
@@ -53,6 +70,8 @@ def speaker_conditions(
             kinds made of a stream that is missing are missing in what is returned.
         past: `(batch, k, w, channels)` the `k` reactions over the window before, each with a past of its own, so that
             each is a condition of its own; left out where the denoiser takes no past.
+        style: `(batch, style_size)` of unit length, of the listener of each speaker; left out where the denoiser takes
+            no style.
 
     Returns:
         Kind to values for `encode_condition`: `batch` rows, or `batch * k` where a past is given and taken.
@@ -70,6 +89,10 @@ def speaker_conditions(
         conditions[kind] = values.repeat_interleave(repeats, dim=0)
     if takes_past and past is not None:
         conditions["past_emotion"] = past.flatten(0, 1)
+    if style is not None and takes_style(denoiser):
+        # Entries of a unit vector are tiny; at unit variance listeners are apart from the start, as in PWSG.
+        scaled = style * style.shape[-1] ** 0.5
+        conditions[STYLE_CONDITION] = scaled.repeat_interleave(repeats, dim=0)
     return {kind: conditions[kind] for kind in kinds if kind in conditions}
 
 

@@ -22,14 +22,13 @@ from torch import Tensor, nn
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, REACTION_CHANNELS, WINDOW_SIZE
 from .fusing import FusingMixin
-from .gafrg_layers import ConditionCache, GAFRGLayer, shift_of, shifts_within
+from .gafrg_layers import ConditionCache, GAFRGLayer, condition_projection, is_framed, shift_of, shifts_within
 from .positions import sinusoidal_positions
 from .standardisation import Standardiser
 from .weight_shifts import WeightShifts, shifted_linear
 
 
-# The kinds of condition in the order of their tokens. Frames give one token each, the others one token in all.
-FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
+# The kinds of condition in the order of their tokens.
 SPEAKER_FRAMES = ("audio", "coefficients", "speaker_emotion")
 CONDITION_KINDS = (
     "audio", "coefficients", "speaker_emotion", "speaker_latent", "listener_latent", "past_emotion", "personal",
@@ -84,9 +83,12 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             frame (equation 3 with w = the hop). None: all frames of a window are new, as in the official model.
         standardised: whether reactions, audio and coefficients go through the model as standard scores, with the
             statistics of the training data in its buffers. The official model reads them as they are.
+        adaptive_norm: whether the condition `"personal"` also scales and shifts what every norm of a layer gives; see
+            `GAFRGLayer`.
 
     Raises:
-        ValueError: if `conditions` is empty or names an unknown kind, or the sizes do not fit together.
+        ValueError: if `conditions` is empty or names an unknown kind, lacks `"personal"` where `adaptive_norm` needs
+            it, or the sizes do not fit together.
     """
 
     config: Any
@@ -117,11 +119,14 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         context_windows: int = 1,
         max_shown_frames: int | None = None,
         standardised: bool = False,
+        adaptive_norm: bool = False,
     ):
         super().__init__()
         unknown = [kind for kind in conditions if kind not in CONDITION_KINDS]
         if unknown or not conditions:
             raise ValueError(f"conditions must name at least one of {CONDITION_KINDS}; given: {tuple(conditions)}.")
+        if adaptive_norm and "personal" not in conditions:
+            raise ValueError(f"adaptive_norm needs the condition 'personal'; given: {tuple(conditions)}.")
         if position_init not in ("uniform", "sinusoidal"):
             raise ValueError(f"position_init must be 'uniform' or 'sinusoidal'; given: {position_init!r}.")
         if hidden_size % num_heads:
@@ -149,7 +154,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         }
         self.condition_widths = {kind: widths[kind] for kind in CONDITION_KINDS if kind in conditions}
         self.condition_projections = nn.ModuleDict(
-            {kind: _condition_projection(kind, width, hidden_size) for kind, width in self.condition_widths.items()}
+            {kind: condition_projection(kind, width, hidden_size) for kind, width in self.condition_widths.items()}
         )
         self.time_proj = Timesteps(time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu")
@@ -157,7 +162,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         self.query_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.memory_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.layers = nn.ModuleList(
-            GAFRGLayer(hidden_size, num_heads, feed_forward_size, dropout) for _ in range(num_layers)
+            GAFRGLayer(hidden_size, num_heads, feed_forward_size, dropout, adaptive_norm) for _ in range(num_layers)
         )
         self.norm_out = nn.LayerNorm(hidden_size)
         self.mapping = nn.Linear(hidden_size, in_channels)
@@ -172,6 +177,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        for name, parameter in self.layers.named_parameters():
+            if "modulation" in name:
+                nn.init.zeros_(parameter)  # the norms begin as they are without a style
         if position_init == "sinusoidal":
             self._begin_with_sinusoids()
 
@@ -189,7 +197,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
 
     def tokens_of(self, kind: str) -> int:
         """How many tokens a kind of condition has: one for each frame, or one in all."""
-        return self.config.window_size * self._windows_of(kind) if _is_framed(kind) else 1
+        return self.config.window_size * self._windows_of(kind) if is_framed(kind) else 1
 
     def _windows_of(self, kind: str) -> int:
         return self.config.context_windows if kind in SPEAKER_FRAMES else 1
@@ -256,11 +264,11 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 f"given: {tuple(conditions)}."
             )
         for kind, values in conditions.items():
-            rank = 3 if _is_framed(kind) else 2
+            rank = 3 if is_framed(kind) else 2
             if values.dim() != rank or values.shape[-1] != self.condition_widths[kind]:
                 shape = ("batch", "frames", self.condition_widths[kind]) if rank == 3 else ("batch", "width")
                 raise ValueError(f"conditions['{kind}'] must have shape {shape}; given: {tuple(values.shape)}.")
-        framed = [values.shape[1] // self._windows_of(kind) for kind, values in conditions.items() if _is_framed(kind)]
+        framed = [values.shape[1] // self._windows_of(kind) for kind, values in conditions.items() if is_framed(kind)]
         frames = framed[0] if framed else num_frames
         if frames is None:
             raise ValueError("num_frames must be given where no condition with frames is.")
@@ -268,7 +276,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         tokens = []
         for kind in self.condition_widths:
             if kind not in conditions:
-                count = frames * self._windows_of(kind) if _is_framed(kind) else 1
+                count = frames * self._windows_of(kind) if is_framed(kind) else 1
                 tokens.append(example.new_zeros(len(example), count, self.config.hidden_size))
                 continue
             values = conditions[kind]
@@ -277,7 +285,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             elif kind == "past_emotion":
                 values = self.to_scores(values)
             projected = self.condition_projections[kind](values)
-            if not _is_framed(kind):
+            if not is_framed(kind):
                 projected = projected[:, None]
             if dropped is not None and kind in dropped:
                 projected = projected * ~dropped[kind][:, None, None]
@@ -309,7 +317,10 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             layer.cross_attention.keys_values(memory, shifts_within(weight_shifts, f"layers.{index}.cross_attention"))
             for index, layer in enumerate(self.layers)
         ]
-        return ConditionCache(keys=tuple(k for k, _ in pairs), values=tuple(v for _, v in pairs))
+        # The style's token is the last.
+        adaptive = self.layers if self.config.adaptive_norm else ()
+        modulations = tuple(layer.modulate(encoder_hidden_states[:, -1]) for layer in adaptive)
+        return ConditionCache(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), modulations)
 
     def forward(
         self,
@@ -356,7 +367,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             hidden_states = torch.cat([hidden_states, marks[..., None]], dim=-1)
         hidden = self.input_projection(hidden_states) + self.query_positions[: hidden_states.shape[1]]
         for index, (layer, keys, values) in enumerate(zip(self.layers, cache.keys, cache.values)):
-            inputs = (hidden, time_token, keys, values, shifts_within(weight_shifts, f"layers.{index}"))
+            modulation = cache.modulations[index] if cache.modulations else None
+            inputs = (hidden, time_token, keys, values, shifts_within(weight_shifts, f"layers.{index}"), modulation)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 hidden = self._gradient_checkpointing_func(layer, *inputs)
             else:
@@ -378,18 +390,6 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         if weight_shifts is not None:
             self._check_not_fused()
         _check_listeners(cache.num_conditions, weight_shifts)
-
-
-def _is_framed(kind: str) -> bool:
-    return kind in FRAME_CONDITIONS
-
-
-def _condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
-    if not _is_framed(kind) and width == hidden_size:
-        return nn.Identity()
-    if _is_framed(kind) or kind == "personal":
-        return nn.Linear(width, hidden_size)
-    return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
 
 
 def _check_listeners(num_conditions: int, weight_shifts: WeightShifts | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +13,19 @@ from torch import Tensor, nn
 from .weight_shifts import LayerShift, WeightShifts, shifted_linear
 
 
+FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
+
+
 @dataclass(frozen=True)
 class ConditionCache:
-    """Keys and values of a condition's tokens for every layer, each `(conditions, heads, tokens, head_size)`."""
+    """Keys and values of a condition's tokens for every layer, each `(conditions, heads, tokens, head_size)`.
+
+    `modulations`, with layers that have adaptive norms, `(conditions, 6, hidden)` each; else empty.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+    modulations: tuple[Tensor, ...] = ()
 
     @property
     def num_conditions(self) -> int:
@@ -38,6 +46,7 @@ class ConditionCache:
         return cls(
             keys=tuple(join(layer) for layer in zip(*(cache.keys for cache in caches))),
             values=tuple(join(layer) for layer in zip(*(cache.values for cache in caches))),
+            modulations=tuple(join(layer) for layer in zip(*(cache.modulations for cache in caches))),
         )
 
 
@@ -74,9 +83,15 @@ class GAFRGAttention(nn.Module):
 
 
 class GAFRGLayer(nn.Module):
-    """Self-attention over the window, cross-attention to the condition, feed-forward; each with a norm after it."""
+    """Self-attention over the window, cross-attention to the condition, feed-forward; each with a norm after it.
 
-    def __init__(self, hidden_size: int, num_heads: int, feed_forward_size: int, dropout: float):
+    With `adaptive_norm`, what the norms give is scaled and shifted, channel by channel, as a linear layer makes it of
+    the style: FiLM (Perez et al., 2018) in the place of adaptive norms. Without a style, the norms are as they were.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, feed_forward_size: int, dropout: float, adaptive_norm: bool = False
+    ):
         super().__init__()
         self.self_attention = GAFRGAttention(hidden_size, num_heads, dropout)
         self.cross_attention = GAFRGAttention(hidden_size, num_heads, dropout)
@@ -86,24 +101,62 @@ class GAFRGLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(hidden_size)
         self.norm_3 = nn.LayerNorm(hidden_size)
         self.dropout = nn.Dropout(dropout)
+        self.modulation = nn.Linear(hidden_size, 6 * hidden_size, bias=False) if adaptive_norm else None
+
+    def modulate(self, style_token: Tensor) -> Tensor:
+        """What an adaptive norm does, `(conditions, 6, hidden)`, from the style's token `(conditions, hidden)`."""
+        assert self.modulation is not None
+        return self.modulation(style_token).unflatten(-1, (6, -1))
 
     def forward(
-        self, hidden: Tensor, time_token: Tensor, keys: Tensor, values: Tensor, shifts: WeightShifts | None
+        self,
+        hidden: Tensor,
+        time_token: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        shifts: WeightShifts | None,
+        modulation: Tensor | None = None,
     ) -> Tensor:
+        norms = (self.norm_1, self.norm_2, self.norm_3)
+        norm_1, norm_2, norm_3 = (partial(_normed, norm, place, modulation) for place, norm in enumerate(norms))
         self_shifts = shifts_within(shifts, "self_attention")
         cross_shifts = shifts_within(shifts, "cross_attention")
 
         own_keys, own_values = self.self_attention.keys_values(hidden, self_shifts)
-        hidden = self.norm_1(hidden + self.dropout(self.self_attention(hidden, own_keys, own_values, self_shifts)))
+        hidden = norm_1(hidden + self.dropout(self.self_attention(hidden, own_keys, own_values, self_shifts)))
 
         time_keys, time_values = self.cross_attention.keys_values(time_token, cross_shifts)
         keys = torch.cat([time_keys, keys], dim=2)
         values = torch.cat([time_values, values], dim=2)
-        hidden = self.norm_2(hidden + self.dropout(self.cross_attention(hidden, keys, values, cross_shifts)))
+        hidden = norm_2(hidden + self.dropout(self.cross_attention(hidden, keys, values, cross_shifts)))
 
         inner = self.dropout(F.gelu(shifted_linear(self.linear_1, hidden, shift_of(shifts, "linear_1"))))
         outer = shifted_linear(self.linear_2, inner, shift_of(shifts, "linear_2"))
-        return self.norm_3(hidden + self.dropout(outer))
+        return norm_3(hidden + self.dropout(outer))
+
+
+def _normed(norm: nn.LayerNorm, place: int, modulation: Tensor | None, hidden: Tensor) -> Tensor:
+    """A norm of `(rows, frames, hidden)`; rows that share a condition stand together."""
+    normed = norm(hidden)
+    if modulation is None:
+        return normed
+    scale, shift = modulation[:, 2 * place, None, None], modulation[:, 2 * place + 1, None, None]
+    by_condition = normed.unflatten(0, (len(modulation), -1))
+    return (by_condition * (1 + scale) + shift).flatten(0, 1)
+
+
+def is_framed(kind: str) -> bool:
+    """Whether a kind of condition has a token for each frame; the others have one in all."""
+    return kind in FRAME_CONDITIONS
+
+
+def condition_projection(kind: str, width: int, hidden_size: int) -> nn.Module:
+    """From the values of a kind of condition to its tokens."""
+    if not is_framed(kind) and width == hidden_size:
+        return nn.Identity()
+    if is_framed(kind) or kind == "personal":
+        return nn.Linear(width, hidden_size)
+    return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden_size))
 
 
 def shifts_within(weight_shifts: WeightShifts | None, module: str) -> WeightShifts | None:

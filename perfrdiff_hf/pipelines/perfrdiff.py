@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..behaviour import Behaviour
 from ..feature_extraction import PerFRDiffFeatureExtractor
-from ..models.conditions import check_conditions
+from ..models.conditions import check_conditions, takes_style
 from ..models.emotion_vae import EmotionVAEModel
 from ..models.gafrg import GAFRGTransformer1DModel
 from ..models.pssl import PSSLModel
@@ -84,7 +84,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         sampling: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        check_conditions(denoiser)
+        check_conditions(denoiser, style_encoder)
         sampling = check_sampling(sampling or {}, feature_extractor.window_size)
         self.register_modules(
             denoiser=denoiser,
@@ -103,8 +103,30 @@ class PerFRDiffPipeline(ReactionPipeline):
 
     @property
     def is_personal(self) -> bool:
-        """Whether the pipeline has the parts that personalise it."""
-        return self.style_encoder is not None and self.weight_shift_generator is not None
+        """Whether the pipeline has the parts that personalise it: by shifts of weights, or with the style as input."""
+        knows_styles = self.weight_shift_generator is not None or takes_style(self.denoiser)
+        return self.style_encoder is not None and knows_styles
+
+    @torch.no_grad()
+    def encode_style(self, history: History) -> Tensor:
+        """The styles of listeners (equation 5), `(listeners, style_size)` of unit length.
+
+        Args:
+            history: as for `personalise`.
+
+        Raises:
+            ValueError: if the pipeline has no style encoder, or as `personalise`.
+        """
+        encoder = self.style_encoder
+        if encoder is None:
+            raise ValueError("This pipeline is generic: it has no style_encoder.")
+        styles = []
+        for one in check_history(history, min_frames=self.window_size):
+            # In single precision, whatever the encoder computes in: a head's pitch is far from zero beside its spread.
+            recorded = one.to(encoder.device, torch.promote_types(encoder.dtype, torch.float32))
+            centred = self.feature_extractor.remove_mean_face(recorded)
+            styles.append(encoder(centred.to(encoder.dtype)).style)
+        return torch.cat(styles)
 
     @torch.no_grad()
     def personalise(self, history: History) -> WeightShifts:
@@ -130,14 +152,8 @@ class PerFRDiffPipeline(ReactionPipeline):
         """
         if self.style_encoder is None or self.weight_shift_generator is None:
             raise ValueError("This pipeline is generic: it has no style_encoder or no weight_shift_generator.")
-        encoder, generator = self.style_encoder, self.weight_shift_generator
-        styles = []
-        for one in check_history(history, min_frames=self.window_size):
-            # In single precision, whatever the encoder computes in: a head's pitch is far from zero beside its spread.
-            recorded = one.to(encoder.device, torch.promote_types(encoder.dtype, torch.float32))
-            centred = self.feature_extractor.remove_mean_face(recorded)
-            styles.append(encoder(centred.to(encoder.dtype)).style)
-        shifts = generator(torch.cat(styles).to(generator.device, generator.dtype))
+        generator = self.weight_shift_generator
+        shifts = generator(self.encode_style(history).to(generator.device, generator.dtype))
         shifts = WeightShifts(shifts, self.denoiser.weight_digests(shifts))
         return shifts.to(self.denoiser.device, self.denoiser.dtype)
 
@@ -182,7 +198,12 @@ class PerFRDiffPipeline(ReactionPipeline):
         given = {name: value for name, value in settings.items() if value is not None}
         chosen = SamplingSettings(**(self.sampling | given))
         sampler = WindowSampler(self.denoiser, self.scheduler, chosen, shifts, on_step_end, is_interrupted)
-        return DenoisingReactor(sampler, self.emotion_vae, self.feature_extractor, self.device)
+        style = None
+        if listener_history is not None and takes_style(self.denoiser):
+            style = self.encode_style(listener_history).to(self.denoiser.device)
+            _check_listeners("listener_history", len(style), batch_size)
+            style = style.expand(batch_size, -1)
+        return DenoisingReactor(sampler, self.emotion_vae, self.feature_extractor, self.device, style)
 
     @torch.no_grad()
     def __call__(  # type: ignore[override]
@@ -284,14 +305,12 @@ class PerFRDiffPipeline(ReactionPipeline):
     ) -> WeightShifts | None:
         if history is not None and weight_shifts is not None:
             raise ValueError("Give listener_history or weight_shifts, not both.")
-        shifts = weight_shifts if history is None else self.personalise(history)
+        only_style = self.weight_shift_generator is None and takes_style(self.denoiser)
+        shifts = weight_shifts if history is None or only_style else self.personalise(history)
         if shifts is None:
             return None
-        if shifts.num_listeners not in (1, batch):
-            name = "listener_history" if weight_shifts is None else "weight_shifts"
-            raise ValueError(
-                f"{name} must hold 1 or {batch} listeners, as many as speakers; given: {shifts.num_listeners}."
-            )
+        name = "listener_history" if weight_shifts is None else "weight_shifts"
+        _check_listeners(name, shifts.num_listeners, batch)
         return self._fitting(shifts)
 
     def _fitting(self, shifts: WeightShifts) -> WeightShifts:
@@ -322,3 +341,8 @@ class PerFRDiffPipeline(ReactionPipeline):
             return changed
 
         return end_step
+
+
+def _check_listeners(name: str, listeners: int, speakers: int) -> None:
+    if listeners not in (1, speakers):
+        raise ValueError(f"{name} must hold 1 or {speakers} listeners, as many as speakers; given: {listeners}.")

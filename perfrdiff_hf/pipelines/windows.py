@@ -184,6 +184,8 @@ class DenoisingReactor(WindowReactor):
         emotion_vae: for the speaker's latent, and from emotion to coefficients.
         feature_extractor: the mean face, and the length of a window.
         device: where it reacts.
+        style: `(speakers, style_size)`, of the listener of each speaker, where the denoiser takes styles as an input;
+            None reacts without.
 
     Raises:
         ValueError: if the hop is out of range.
@@ -195,6 +197,7 @@ class DenoisingReactor(WindowReactor):
         emotion_vae: EmotionVAEModel,
         feature_extractor: PerFRDiffFeatureExtractor,
         device: torch.device,
+        style: Tensor | None = None,
     ):
         # Noise and steps stay in float32 where the denoiser computes in less.
         dtype = torch.promote_types(sampler.denoiser.dtype, torch.float32)
@@ -211,6 +214,7 @@ class DenoisingReactor(WindowReactor):
         )
         self.sampler = sampler
         self.emotion_vae = emotion_vae
+        self.style = style
 
     def check_streams(self, given: Iterable[str]) -> None:
         """See that the model was trained to do without the streams of behaviour that are missing.
@@ -245,7 +249,7 @@ class DenoisingReactor(WindowReactor):
             `(batch, tokens, hidden_size)`, or `(batch * num_reactions, ...)` where each reaction has its own past.
         """
         denoiser = self.sampler.denoiser
-        conditions = speaker_conditions(denoiser, self.emotion_vae, speaker, past)
+        conditions = speaker_conditions(denoiser, self.emotion_vae, speaker, past, self.style)
         conditions = {kind: values.to(denoiser.dtype) for kind, values in conditions.items()}
         return denoiser.encode_condition(conditions, num_frames=self.window_size)
 
@@ -276,6 +280,7 @@ class DenoisingReactor(WindowReactor):
             replace(sampler.settings, generator=None),
             None if sampler.weight_shifts is None else sampler.weight_shifts.layout,
             generator is None,
+            self.style is None,
             # One generator for several speakers cannot be told apart by row, and a callback is for its own session
             # only: such a stream stays alone.
             id(self) if sampler.is_watched or (isinstance(generator, Generator) and batch_size > 1) else None,
@@ -283,6 +288,8 @@ class DenoisingReactor(WindowReactor):
 
     def join(self, others: Sequence[WindowReactor], batch_sizes: Sequence[int]) -> DenoisingReactor:
         """One reactor whose sampler knows every session's listeners and noise."""
-        samplers = [self.sampler, *(other.sampler for other in others if isinstance(other, DenoisingReactor))]
-        joint = JointSampler(samplers, batch_sizes)
-        return DenoisingReactor(joint, self.emotion_vae, self.feature_extractor, self.device)
+        reactors = [self, *(other for other in others if isinstance(other, DenoisingReactor))]
+        joint = JointSampler([reactor.sampler for reactor in reactors], batch_sizes)
+        styles = [reactor.style for reactor in reactors if reactor.style is not None]
+        style = torch.cat(styles) if styles else None
+        return DenoisingReactor(joint, self.emotion_vae, self.feature_extractor, self.device, style)

@@ -305,10 +305,14 @@ def test_bad_input(pipeline, speaker, change, error, message):
         pipeline(**{**FAST, **speaker, **change(speaker)})
 
 
-@pytest.mark.parametrize("kind", ["personal", "listener_latent"])
-def test_a_denoiser_that_would_never_get_its_condition_is_refused(make_pipeline, kind):
-    with pytest.raises(ValueError, match=f"conditions of .*{kind}.*nothing fills"):
-        make_pipeline(conditions=("audio", "coefficients", kind))
+def test_a_denoiser_that_would_never_get_its_condition_is_refused(make_pipeline):
+    with pytest.raises(ValueError, match=r"conditions of .*listener_latent.*nothing fills"):
+        make_pipeline(conditions=("audio", "coefficients", "listener_latent"))
+    with pytest.raises(ValueError, match=r"styles of the width that style_encoder gives .8.; its style_size is 512"):
+        make_pipeline(conditions=("audio", "personal"))
+    parts = make_pipeline(conditions=("audio", "personal"), style_size=8).components
+    with pytest.raises(ValueError, match=r"conditions of .*personal.*nothing fills"):
+        PerFRDiffPipeline(**{**parts, "style_encoder": None, "weight_shift_generator": None})
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.005), (torch.float16, 0.001)])

@@ -1,4 +1,4 @@
-"""The four stages of PerFRDiff, a file each, and the system that they make."""
+"""The stages of PerFRDiff and of "Input p", a file each, and the systems that they make."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ...pipelines.perfrdiff import PerFRDiffPipeline
 from ...pipelines.sampling import check_sampling
 from .denoiser import DenoiserStage, GAFRGObjective
 from .denoising import new_scheduler
+from .personal_denoiser import PersonalDenoiserStage, StyleInputObjective
 from .style_encoder import PSSLObjective, StyleEncoderStage
 from .weight_shift_generator import PWSGObjective, WeightShiftGeneratorStage
 
@@ -38,6 +39,19 @@ class PerFRDiffSystem(System):
             raise ValueError(f"Configuration: models.{error}") from error
 
 
+class StyleInputSystem(PerFRDiffSystem):
+    """PerFRDiff's generator with the style as an input rather than as weights: the same pipeline, without PWSG."""
+
+    def assemble(
+        self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
+    ) -> PerFRDiffPipeline:
+        """See `System`; the personal generator takes the place of the generic one."""
+        components = dict(parts)
+        if PersonalDenoiserStage.name in components:
+            components["denoiser"] = components.pop(PersonalDenoiserStage.name)
+        return super().assemble(components, feature_extractor, recipe)
+
+
 PERFRDIFF = register_system(
     PerFRDiffSystem(
         name="perfrdiff",
@@ -47,5 +61,24 @@ PERFRDIFF = register_system(
         extra_models=("scheduler", "sampling"),
     )
 )
+STYLE_INPUT = register_system(
+    StyleInputSystem(
+        name="style_input",
+        title="Input p: the style as an input (table 3)",
+        pipeline=PerFRDiffPipeline,
+        stages=(EmotionVAEStage(), StyleEncoderStage(), DenoiserStage(), PersonalDenoiserStage()),
+        extra_models=("scheduler", "sampling"),
+    )
+)
 
-__all__ = ["PERFRDIFF", "EmotionVAEObjective", "GAFRGObjective", "PSSLObjective", "PWSGObjective", "PerFRDiffSystem"]
+__all__ = [
+    "PERFRDIFF",
+    "STYLE_INPUT",
+    "EmotionVAEObjective",
+    "GAFRGObjective",
+    "PSSLObjective",
+    "PWSGObjective",
+    "PerFRDiffSystem",
+    "StyleInputObjective",
+    "StyleInputSystem",
+]

@@ -52,7 +52,7 @@ class DenoiserStage(DenoisingStage):
             raise ValueError(
                 f"conditions {sorted(untrainable)} cannot be trained here; use some of {FILLED_CONDITIONS}."
             )
-        _check_window(denoiser)
+        check_window(denoiser)
         return denoiser
 
     def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
@@ -109,7 +109,7 @@ class GAFRGObjective(DenoisingObjective):
         return {"loss": self.denoising_loss(self.denoiser, batch)}
 
 
-def _check_window(denoiser: GAFRGTransformer1DModel) -> None:
+def check_window(denoiser: GAFRGTransformer1DModel) -> None:
     """See that the denoiser has a position for every token of a window's condition, and for the time step."""
     tokens = 1 + sum(map(denoiser.tokens_of, denoiser.condition_widths))
     if tokens > denoiser.config.max_positions:

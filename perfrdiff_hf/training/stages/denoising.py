@@ -1,4 +1,4 @@
-"""What the two stages that denoise reactions share: equation 10, its draws, and reactions while training."""
+"""What the stages that denoise reactions share: equation 10, its draws, and reactions while training."""
 
 from __future__ import annotations
 
@@ -165,7 +165,11 @@ class DenoisingObjective(Objective):
         raise NotImplementedError
 
     def denoising_loss(
-        self, denoiser: GAFRGTransformer1DModel, batch: Mapping[str, Tensor], shifts: WeightShifts | None = None
+        self,
+        denoiser: GAFRGTransformer1DModel,
+        batch: Mapping[str, Tensor],
+        shifts: WeightShifts | None = None,
+        style: Tensor | None = None,
     ) -> Tensor:
         """Equation 10 for a batch of speaker windows with `k` reactions each.
 
@@ -176,6 +180,7 @@ class DenoisingObjective(Objective):
                 `speaker_audio` (b, n, 78), `speaker_emotion` (b, n, 25), `speaker_coefficients` (b, n, 58), as many
                 frames as its context.
             shifts: of `b` listeners; None trains the generic generator.
+            style: `(b, style_size)`, for a generator with the style as an input.
 
         Returns:
             The mean over new frames and weighted channels, in the scores that the diffusion sees.
@@ -196,7 +201,7 @@ class DenoisingObjective(Objective):
             "coefficients": self.feature_extractor.remove_mean_face(batch["speaker_coefficients"]),
         }
         past = batch.get("past_reactions")
-        conditions = speaker_conditions(denoiser, self.frozen.get("emotion_vae"), speaker, past)
+        conditions = speaker_conditions(denoiser, self.frozen.get("emotion_vae"), speaker, past, style)
         dropped = {kind: batch["dropped"][:, place] for place, kind in enumerate(denoiser.condition_widths)}
         if "past_emotion" in conditions:  # each reaction has a past of its own, so each has a condition of its own
             repeats = reactions.shape[1]

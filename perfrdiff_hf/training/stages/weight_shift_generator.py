@@ -16,6 +16,7 @@ from ...data.corpus import Corpus
 from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.gafrg import GAFRGTransformer1DModel
+from ...models.pssl import PSSLModel
 from ...models.pwsg import OFFICIAL_EDIT, PWSGConfig, PWSGModel
 from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
 
@@ -115,12 +116,20 @@ class PWSGObjective(DenoisingObjective):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Batch: see `denoising_loss`, with `k` = 1, `history` (b, frames, 58), perhaps `style_noise` (b, style)."""
-        with torch.no_grad(), _plain_attention():
-            history = self.feature_extractor.remove_mean_face(batch["history"])
-            style = self.frozen["style_encoder"](history).style
-        if "style_noise" in batch:
-            style = functional.normalize(style + batch["style_noise"], dim=-1)
+        style = noisy_style(self.frozen["style_encoder"], self.feature_extractor, batch)
         return {"loss": self.denoising_loss(self.denoiser, batch, self.trained(style))}
+
+
+@torch.no_grad()
+def noisy_style(
+    style_encoder: PSSLModel, feature_extractor: PerFRDiffFeatureExtractor, batch: Mapping[str, Tensor]
+) -> Tensor:
+    """The styles `(b, style)` of the histories of a batch, of unit length, with noise where the batch has some."""
+    with _plain_attention():
+        style = style_encoder(feature_extractor.remove_mean_face(batch["history"])).style
+    if "style_noise" not in batch:
+        return style
+    return functional.normalize(style + batch["style_noise"], dim=-1)
 
 
 @contextmanager

@@ -1,0 +1,218 @@
+"""How a row of the paper's tables is measured: its own reactions, and the controls without which they mean little."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import quality
+import torch
+
+from perfrdiff_hf.baselines import oracle_rows, reference_rows
+from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.reference import Row
+from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
+from perfrdiff_hf.data.arrays import ClipArrays
+from perfrdiff_hf.data.corpus import Corpus
+from perfrdiff_hf.data.histories import history_rows
+from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_history
+from perfrdiff_hf.evaluation.predictions import prediction_rows
+from perfrdiff_hf.evaluation.reacting import predict
+from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
+from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.training.config import TrainingConfig
+
+
+BATCH_SIZE = 8
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a row is measured with.
+
+    Args:
+        corpus: the data.
+        task: PMAFRG on the test listeners.
+        config: with which the model was trained, or would be.
+        num_reactions: to each clip.
+        seed: of the noise.
+        reactions: folder in which reactions are kept.
+        pipeline: of the row's model; None where it has none.
+    """
+
+    corpus: Corpus
+    task: Task
+    config: TrainingConfig
+    num_reactions: int
+    seed: int
+    reactions: Path
+    pipeline: PerFRDiffPipeline | None = None
+
+    @property
+    def arrays(self) -> ClipArrays:
+        """All clips of the test listeners."""
+        return self.corpus.split("test").arrays
+
+    @property
+    def hop(self) -> int:
+        """Frames from one border of windows to the next."""
+        return int(self.config.arguments("sampling").get("hop") or WINDOW_SIZE)
+
+    def react(self, manners: Sequence[Manner], arrays: ClipArrays | None = None, place: str = "") -> dict[str, Row]:
+        """Reactions of the pipeline in some manners, by their names.
+
+        Args:
+            manners: see `Manner`.
+            arrays: what is heard and seen of speakers; None: everything.
+            place: folder inside `reactions`.
+        """
+        pipeline, arrays = _of(self), arrays or self.arrays
+        sampling = {**pipeline.sampling, "num_reactions": self.num_reactions}
+        rows = rows_of(self.task, arrays)
+        folders = predict(
+            pipeline, arrays, rows, manners, self.reactions / place, sampling, self.seed, BATCH_SIZE, True
+        )
+        return {name: prediction_rows(folder, self.task) for name, folder in folders.items()}
+
+    def scored(self, rows: Mapping[str, Row]) -> Figures:
+        """Each system's measures, one value a listener, and its overall figures; the first is the row's own."""
+        return {
+            "system": next(iter(rows)),
+            "listeners": np.unique(self.task.listeners).tolist(),
+            "systems": {name: quality.scored(self.task, row, self.hop) for name, row in rows.items()},
+        }
+
+
+def reference(bench: Bench, system: str) -> Figures:
+    """A system that does not react at all, or the world's own reactions.
+
+    Raises:
+        ValueError: if the data allow no such row, as oracles need a synthetic world.
+    """
+    task, frames = bench.task, bench.task.num_frames
+    if system in ORACLES:
+        rows = oracle_rows(bench.corpus.data_dir, "test", task.paths, bench.num_reactions, bench.hop, bench.seed)
+    else:
+        training = bench.corpus.split("train").arrays
+        reactions = stacked(training, frames) if int(training.num_frames.min()) >= frames else None
+        speaker = None if reactions is None else reactions[training.partner]
+        rows = reference_rows(
+            task.reactions, task.speaker, bench.num_reactions, reactions, speaker, bench.seed, task.coefficients
+        )
+    if system not in rows:
+        raise ValueError(f"There is no row {system!r} with these data; there are {', '.join(rows) or 'none'}.")
+    return bench.scored({system: rows[system]})
+
+
+def generic(bench: Bench, streams: Sequence[str] | None = None) -> Figures:
+    """A generator without a listener.
+
+    Args:
+        bench: with the model.
+        streams: what is heard and seen of speakers; None: everything.
+    """
+    arrays = bench.arrays if streams is None else _with_streams(bench.arrays, streams)
+    place = "" if streams is None else "_".join(streams)
+    return bench.scored(bench.react([Manner(GENERIC)], arrays, place))
+
+
+def personal(bench: Bench) -> Figures:
+    """A personal model with its listeners' own histories, its controls, and without a listener."""
+    pipeline = _of(bench)
+    controls = ["another_history", "no_movement", "another_face"]
+    if pipeline.weight_shift_generator is not None:
+        controls.append("one_shift")
+    rows = bench.react(manners_of(pipeline, bench.arrays, controls, bench.corpus.split("train").arrays))
+    return {**bench.scored(rows), "head_parameters": _head_parameters(pipeline)}
+
+
+def history(bench: Bench, seconds: int | None = None, clip: int | None = None) -> Figures:
+    """A personal model with other histories of its listeners (tables 5 and 6).
+
+    Args:
+        bench: with the model.
+        seconds: how much of the history is read, from its beginning.
+        clip: which of the clips that may be a listener's history, from 1; where there are fewer, they go round.
+    """
+    arrays = bench.arrays
+    name = f"a history of {seconds} s" if clip is None else f"clip {clip} as history"
+    whole = own_history(arrays) if clip is None else _history_of_clip(arrays, clip)
+    frames = None if seconds is None else seconds * FRAME_RATE
+    return bench.scored(bench.react([Manner(name, lambda row: whole(row)[:frames], {}, {"history": name})]))
+
+
+@torch.no_grad()
+def styles(bench: Bench, seconds: int) -> Figures:
+    """How well styles of clips tell people apart (figure 4b).
+
+    Args:
+        bench: with the model.
+        seconds: how much of each clip is read, from its beginning.
+
+    Returns:
+        `persons_found`, the share of clips of each listener whose nearest other clip is of the same person;
+        `silhouette`, from -1 to 1, of people as clusters (cosine distance); `places`, two-dimensional by t-SNE.
+    """
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import silhouette_score
+
+    pipeline, arrays = _of(bench), bench.arrays
+    encoder, frames = pipeline.style_encoder, seconds * FRAME_RATE
+    assert encoder is not None
+    clips = (torch.from_numpy(np.array(arrays.coefficients(row)[:frames]))[None] for row in range(len(arrays)))
+    found = torch.cat([encoder(pipeline.feature_extractor.remove_mean_face(clip)).style for clip in clips])
+    who = arrays.listener_ids
+    nearest = (found @ found.T).fill_diagonal_(-2).argmax(dim=1).numpy()
+    vectors = found.numpy()
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    places = TSNE(perplexity=perplexity, random_state=bench.seed).fit_transform(vectors)
+    return {
+        "persons_found": quality.by_listener((who[nearest] == who).astype(float), who.tolist()),
+        "silhouette": quality.rounded(float(silhouette_score(vectors, who, metric="cosine"))),
+        "listeners": np.unique(who).tolist(),
+        "clips": who.tolist(),
+        "places": [[round(float(value), 3) for value in place] for place in places],
+    }
+
+
+MEASURES: dict[str, Callable[..., Figures]] = {
+    "reference": reference,
+    "generic": generic,
+    "personal": personal,
+    "history": history,
+    "styles": styles,
+}
+
+
+def _of(bench: Bench) -> PerFRDiffPipeline:
+    assert bench.pipeline is not None
+    return bench.pipeline
+
+
+def _with_streams(arrays: ClipArrays, streams: Sequence[str]) -> ClipArrays:
+    """The same clips, of which no more than some streams are known."""
+    some = copy.copy(arrays)
+    some.flat = {name: values for name, values in arrays.flat.items() if name in streams}
+    return some
+
+
+def _history_of_clip(arrays: ClipArrays, clip: int) -> Callable[[int], np.ndarray]:
+    def history_of(row: int) -> np.ndarray:
+        may = sorted(history_rows(arrays, row), key=lambda other: (len(arrays.clips[other]), arrays.clips[other]))
+        return np.array(arrays.coefficients(int(may[(clip - 1) % len(may)])))
+
+    return history_of
+
+
+def _head_parameters(pipeline: PerFRDiffPipeline) -> int:
+    """How many parameters make a listener out of a style: those of the weight-shift generator, or of the input."""
+    generator: Any = pipeline.weight_shift_generator
+    if generator is not None:
+        return sum(parameter.numel() for parameter in generator.parameters())
+    named = pipeline.denoiser.named_parameters()
+    return sum(weights.numel() for name, weights in named if "personal" in name or "modulation" in name)

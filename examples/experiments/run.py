@@ -1,0 +1,258 @@
+"""Make the rows of the paper's tables: train what a row needs, measure it on test listeners, write its figures.
+
+    perfrdiff world bench --size bench
+    python examples/experiments/run.py --table 3 --world bench --work work --seeds 0 1 2
+    python examples/experiments/report.py --table 3
+
+A row that was made as it is asked for now is passed over, and an interrupted one goes on; one that was made in another
+way is made anew. What all models of a seed share (emotion VAE, style encoder, generic generator) is trained once.
+Settings of the training follow as in `perfrdiff train`: --stages.denoiser.max_steps 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import parts
+import torch
+import yaml
+from paper_rows import EDITS, GENERIC, MODELS, TABLES, Model, Row
+from row_measures import MEASURES, Bench
+
+from perfrdiff_hf.baselines import Stage, get_system
+from perfrdiff_hf.cards import read_report
+from perfrdiff_hf.cli.train import take_rest
+from perfrdiff_hf.data.corpus import Corpus
+from perfrdiff_hf.evaluation import load_task
+from perfrdiff_hf.evaluation.reacting import folder_name
+from perfrdiff_hf.files import file_beside
+from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
+from perfrdiff_hf.training.config import TrainingConfig, load_config
+from perfrdiff_hf.training.provenance import is_model, settings_of_stage
+from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+SHARED = ("emotion_vae", "style_encoder", "denoiser")
+# Enough to see every row start and end; what such rows say is worth nothing.
+QUICK = {
+    "stages.emotion_vae.max_steps": "50",
+    "stages.style_encoder.max_steps": "30",
+    "stages.denoiser.max_steps": "60",
+    f"stages.{EDITS}.max_steps": "60",
+    "models.sampling.num_inference_steps": "2",
+}
+QUICK_REACTIONS = 2
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make rows; those that are made already are passed over."""
+    options = parse(arguments)
+    corpus = Corpus(options.world, options.cache_dir)
+    digests = {split: corpus.digest(split) for split in ("train", "test")}
+    base = load_config(options.config, options.overrides).to_dict()
+    tables = list(TABLES) if options.table == "all" else [options.table]
+    for seed in options.seeds:
+        for table in tables:
+            for row in TABLES[table]:
+                if not options.rows or row.name in options.rows:
+                    Maker(options, corpus, digests, {**base, "seed": seed}).make(table, row)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; `overrides` are settings of the training by dotted name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="of the table, by name; none: all")
+    parser.add_argument("--table", required=True, choices=(*TABLES, "all"))
+    parser.add_argument("--world", "--data_dir", required=True, type=Path, help="folder of dyads")
+    parser.add_argument("--work", required=True, type=Path, help="folder for models and reactions")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training and noise")
+    parser.add_argument("--config", default="bench", help="a configuration's name or file")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the figures")
+    parser.add_argument("--cache_dir", help="where computed features are kept")
+    parser.add_argument("--processes", type=int, default=1, help="processes that train together")
+    parser.add_argument("--num_reactions", type=int, default=10, help="to each clip")
+    parser.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        take_rest(options, rest)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    if options.quick:
+        options.overrides = {**QUICK, **options.overrides}
+        options.num_reactions = min(options.num_reactions, QUICK_REACTIONS)
+    known = [row.name for table, rows in TABLES.items() if options.table in (table, "all") for row in rows]
+    if unknown := [row for row in options.rows if row not in known]:
+        parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
+    options.command = ["examples/experiments/run.py", *(sys.argv[1:] if arguments is None else arguments)]
+    return options
+
+
+class Maker:
+    """Makes the rows of one seed.
+
+    Args:
+        options: see `parse`.
+        corpus: the data.
+        digests: of its splits.
+        base: the configuration of the recipe as plain values, with the seed.
+    """
+
+    def __init__(
+        self, options: argparse.Namespace, corpus: Corpus, digests: Mapping[str, str], base: Mapping[str, Any]
+    ):
+        self.options = options
+        self.corpus = corpus
+        self.digests = digests
+        self.base = base
+        self.seed = int(base["seed"])
+
+    def make(self, table: str, row: Row) -> None:
+        """Make a row and write its figures, unless they are there."""
+        output = self.options.results / f"table{table}" / f"{folder_name(row.name)}-seed{self.seed}.json"
+        model = MODELS[row.model or GENERIC]
+        config = self.config_of(model)
+        made_with = self.made_with(row, config, (*SHARED, *model.trains) if row.model else ())
+        if output.exists() and json.loads(output.read_text(encoding="utf-8"))["configuration"] == made_with:
+            return
+        print(f"table {table}, {row.name}, seed {self.seed}", flush=True)
+        folder = self.train(row.model) if row.model else None
+        started = time.monotonic()
+        figures = MEASURES[row.kind](self.bench(config, model, folder, row), **row.what)
+        found = {
+            "table": table,
+            "row": row.name,
+            "seed": self.seed,
+            "figures": figures,
+            "seconds": {**(_read(folder / "seconds.json") if folder else {}), "measuring": time.monotonic() - started},
+            "command": " ".join(self.options.command),
+            "machine": machine(),
+            "configuration": made_with,
+        }
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _write(output, found)
+
+    def made_with(self, row: Row, config: TrainingConfig, stages: tuple[str, ...]) -> dict[str, Any]:
+        """Everything that decides a row's figures, as plain values: no more of the training than stages that count."""
+        what = {"kind": row.kind, **row.what, "num_reactions": self.options.num_reactions}
+        return json.loads(
+            json.dumps({"training": _learned(config, stages), "measured": what, "data": dict(self.digests)})
+        )
+
+    def config_of(self, model: Model) -> TrainingConfig:
+        """The configuration of a model: the recipe with what the model changes."""
+        values = copy.deepcopy(dict(self.base))
+        system = get_system(model.system)
+        values["system"] = system.name
+        last = system.stage_names[-1]
+        if last != EDITS:  # the personal stage of another system, which trains as long and as fast
+            values["stages"][last] = values["stages"].pop(EDITS)
+            values["models"].pop(EDITS, None)
+        path = self.options.work / "configs" / f"{system.name}-seed{self.seed}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_beside(path) as beside:
+            beside.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        return load_config(path, {name: json.dumps(value) for name, value in model.settings.items()})
+
+    def train(self, name: str) -> Path:
+        """The folder of a trained model; what is there as it is asked for is not trained again."""
+        model = MODELS[name]
+        shared = self.options.work / "models" / f"shared-seed{self.seed}"
+        self._train_stages(shared, MODELS[GENERIC], SHARED)
+        if not model.trains:
+            return shared
+        folder = shared.with_name(f"{folder_name(name)}-seed{self.seed}")
+        parts.borrow(shared, folder, [stage for stage in SHARED if stage not in model.trains])
+        self._train_stages(folder, model, model.trains)
+        return folder
+
+    def _train_stages(self, folder: Path, model: Model, stages: tuple[str, ...]) -> None:
+        options, config = self.options, self.config_of(model)
+        file = options.work / "configs" / f"{model.system}-seed{self.seed}.yaml"
+        settings = {name: json.dumps(value) for name, value in model.settings.items()}
+        for name in stages:
+            stage = get_system(model.system).stage(name)
+            if self._is_stale(stage, config, folder):
+                forget_stage(stage, folder)
+            if is_model(folder / name):
+                continue
+            started = time.monotonic()
+            parts.train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
+            _write(folder / "seconds.json", {**_read(folder / "seconds.json"), name: time.monotonic() - started})
+
+    def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
+        """Whether what was trained in a folder, or begun, is not what is asked for now."""
+        if is_model(folder / stage.name):
+            saved = (read_report(folder / stage.name) or {}).get("settings")
+        else:
+            saved = settings_in(checkpoints_of(folder, stage.name), LATEST)
+        asked = settings_of_stage(stage, config, folder, self.digests["train"])
+        return saved is not None and saved != json.loads(json.dumps(asked))
+
+    def bench(self, config: TrainingConfig, model: Model, folder: Path | None, row: Row) -> Bench:
+        """What a row is measured with."""
+        options = self.options
+        return Bench(
+            self.corpus,
+            load_task(options.world, "test", "pmafrg", options.cache_dir),
+            config,
+            options.num_reactions,
+            self.seed,
+            options.work / "reactions" / f"{folder_name(row.model or 'none')}-seed{self.seed}",
+            None if folder is None else assembled(folder, model, config, self.corpus),
+        )
+
+
+def assembled(folder: Path, model: Model, config: TrainingConfig, corpus: Corpus) -> PerFRDiffPipeline:
+    """The pipeline of the components that were trained in a folder; without the personal ones it is generic."""
+    system = get_system(model.system)
+    trained = [stage for stage in system.stages if is_model(folder / stage.name)]
+    components = {stage.name: stage.model.from_pretrained(str(folder / stage.name)).eval() for stage in trained}
+    pipeline: Any = system.assemble(components, feature_extractor_of(corpus, config), config)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to("cuda") if torch.cuda.is_available() else pipeline
+
+
+def machine() -> dict[str, Any]:
+    """Where a row was made, without what tells whose machine it is."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _learned(config: TrainingConfig, stages: tuple[str, ...]) -> dict[str, Any]:
+    """What a configuration says of some stages, without how the run is carried out."""
+    values, others = config.to_dict(), set(config.stages) - set(stages)
+    del values["run"]
+    for part in ("models", "stages"):
+        values[part] = {name: told for name, told in values[part].items() if name not in others}
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with file_beside(path) as beside:
+        beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
