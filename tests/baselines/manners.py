@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from perfrdiff_hf.behaviour import Behaviour
+from perfrdiff_hf.cards import facts_of_pipeline, render_card
 from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.evaluation.reacting import speaker_of
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
@@ -98,3 +99,10 @@ def check_it_loads_alone(folder: Path, name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [name, 50, False]
+
+
+def check_card(folder: Path, *words: str) -> None:
+    """The card of the pipeline names it, how to load it, and what it was trained on."""
+    card = str(render_card(facts_of_pipeline(folder / "model", "somebody/listener", trained_in=folder)))
+    for word in ("load_system", "MAFRG", *words):
+        assert word in card

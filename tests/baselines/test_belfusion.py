@@ -60,8 +60,10 @@ def test_offline_it_reacts_to_the_window_itself(load: Any, corpus: Any) -> None:
     manners.check_stream(pipeline, corpus)
 
 
-def test_it_loads_in_a_process_of_its_own(train_system: Any) -> None:
-    manners.check_it_loads_alone(train_system("belfusion", steps=12), "LatentDiffusionReactionPipeline")
+def test_it_loads_in_a_process_of_its_own_and_has_a_card(train_system: Any) -> None:
+    output = train_system("belfusion", steps=12)
+    manners.check_it_loads_alone(output, "LatentDiffusionReactionPipeline")
+    manners.check_card(output, "LatentDiffusionReactionPipeline", "latent_denoiser")
 
 
 def test_it_reads_emotion_alone_and_every_window_by_itself(load: Any, corpus: Any) -> None:

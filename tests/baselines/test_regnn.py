@@ -71,8 +71,10 @@ def test_offline_it_reacts_to_the_window_itself(load: Any, corpus: Any) -> None:
     assert not differs[:75].any() and differs[75:].all()
 
 
-def test_it_loads_in_a_process_of_its_own(train_system: Any) -> None:
-    manners.check_it_loads_alone(train_system("regnn", steps=100), "REGNNReactionPipeline")
+def test_it_loads_in_a_process_of_its_own_and_has_a_card(train_system: Any) -> None:
+    output = train_system("regnn", steps=100)
+    manners.check_it_loads_alone(output, "REGNNReactionPipeline")
+    manners.check_card(output, "REGNNReactionPipeline", "regnn")
 
 
 def test_halves_of_windows_are_averaged(load: Any, corpus: Any) -> None:

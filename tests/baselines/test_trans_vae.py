@@ -48,8 +48,10 @@ def test_online_it_reacts_to_the_past_alone(load: Any, corpus: Any) -> None:
     manners.check_stream(pipeline, corpus)
 
 
-def test_it_loads_in_a_process_of_its_own(train_system: Any) -> None:
-    manners.check_it_loads_alone(train_system("trans_vae"), "TransVAEReactionPipeline")
+def test_it_loads_in_a_process_of_its_own_and_has_a_card(train_system: Any) -> None:
+    output = train_system("trans_vae")
+    manners.check_it_loads_alone(output, "TransVAEReactionPipeline")
+    manners.check_card(output, "TransVAEReactionPipeline", "trans_vae")
 
 
 def test_online_training_and_sampling_roll_alike(load: Any, corpus: Any) -> None:

@@ -77,8 +77,10 @@ def test_offline_it_reacts_to_the_window_itself(load: Any, corpus: Any) -> None:
     manners.check_offline(pipeline, corpus, temperature=1.0, top_k=64)
 
 
-def test_it_loads_in_a_process_of_its_own(train_system: Any) -> None:
-    manners.check_it_loads_alone(train_system("unifarn", **SMALL), "UniFaRNReactionPipeline")
+def test_it_loads_in_a_process_of_its_own_and_has_a_card(train_system: Any) -> None:
+    output = train_system("unifarn", **SMALL)
+    manners.check_it_loads_alone(output, "UniFaRNReactionPipeline")
+    manners.check_card(output, "UniFaRNReactionPipeline", "unifarn")
 
 
 def test_every_frame_is_made_of_words(load: Any, corpus: Any) -> None:
