@@ -128,7 +128,7 @@ class Maker:
     def make(self, table: str, row: Row) -> None:
         """Make a row and write its figures, unless they are there."""
         if row.name in ORACLES and not (self.corpus.data_dir / WORLD_FILE).exists():
-            print(f"table {table}: there is no {row.name}: these data have no known truth.", flush=True)
+            print(f"table {table}: no row {row.name!r}: these data have no known truth.", flush=True)
             return
         output = self.options.results / f"table{table}" / f"{folder_name(row.name)}-seed{self.seed}.json"
         model = MODELS[row.model or GENERIC]
