@@ -6,7 +6,7 @@
 
 A row that was made as it is asked for now is passed over, and an interrupted one goes on; one that was made in another
 way is made anew. What all models of a seed share (emotion VAE, style encoder, generic generator) is trained once.
-Settings of the training follow as in `perfrdiff train`: --stages.denoiser.max_steps 100.
+Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100.
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     known = [row.name for table, rows in TABLES.items() if options.table in (table, "all") for row in rows]
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
-    options.command = ["examples/experiments/run.py", *(sys.argv[1:] if arguments is None else arguments)]
+    words = sys.argv[1:] if arguments is None else arguments
+    # Results are for others, whom the folders of this machine do not concern.
+    told = [Path(word).name if Path(word).is_absolute() else word for word in words]
+    options.command = ["python", "examples/experiments/run.py", *told]
     return options
 
 

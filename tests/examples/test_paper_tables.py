@@ -87,6 +87,7 @@ def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
         own = found["figures"]["systems"][found["figures"]["system"]]["listeners"]["FRCorr PMAFRG"]
         assert len(own) == len(found["figures"]["listeners"]) == 4 and None not in own
         assert found["configuration"]["measured"]["num_reactions"] == 2 and found["seconds"]["measuring"] > 0
+        assert str(place) not in json.dumps(found) and "--world world --work work" in found["command"]
     tuned = figures(folder / "fine_tuning-seed0.json")
     assert len(tuned["adapting"]) == 4 and tuned["head_parameters"] > 0
     of_all = {name: found["listeners"]["FRCorr PMAFRG"] for name, found in tuned["systems"].items()}
