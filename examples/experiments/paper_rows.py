@@ -111,6 +111,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("generic, trained on", "generic", "generic, trained on"),
         Row("input p", "personal", "input p"),
         Row("input p, adaptive norm", "personal", "input p, adaptive norm"),
+        Row("fine-tuning", "fine_tuning", GENERIC, {"steps": 300, "learning_rate": 1e-3, "batch_size": 16}),
         Row("weight editing, full", "personal", "weight editing, full"),
     ),
     "4": tuple(Row(name, "personal", name) for name in TABLE_4),

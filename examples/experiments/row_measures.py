@@ -18,16 +18,19 @@ from perfrdiff_hf.baselines.reference import Row
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.corpus import Corpus
-from perfrdiff_hf.data.histories import history_rows
+from perfrdiff_hf.data.histories import history_row, history_rows
 from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_history
 from perfrdiff_hf.evaluation.predictions import prediction_rows
-from perfrdiff_hf.evaluation.reacting import predict
+from perfrdiff_hf.evaluation.reacting import folder_name, predict
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
+from perfrdiff_hf.models.pwsg import OFFICIAL_EDIT, PWSGConfig
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from perfrdiff_hf.training.config import TrainingConfig
 
 
 BATCH_SIZE = 8
+FINE_TUNED = "fine-tuned on the history"
+DEFAULT_RANK = PWSGConfig().rank
 Figures = dict[str, Any]
 
 
@@ -63,21 +66,29 @@ class Bench:
         """Frames from one border of windows to the next."""
         return int(self.config.arguments("sampling").get("hop") or WINDOW_SIZE)
 
-    def react(self, manners: Sequence[Manner], arrays: ClipArrays | None = None, place: str = "") -> dict[str, Row]:
+    def react(
+        self,
+        manners: Sequence[Manner],
+        arrays: ClipArrays | None = None,
+        place: str = "",
+        rows: Sequence[int] | None = None,
+    ) -> dict[str, Row]:
         """Reactions of the pipeline in some manners, by their names.
 
         Args:
             manners: see `Manner`.
             arrays: what is heard and seen of speakers; None: everything.
             place: folder inside `reactions`.
+            rows: of the clips; None: all of the task. With some of them, nothing is given back yet.
         """
         pipeline, arrays = _of(self), arrays or self.arrays
         sampling = {**pipeline.sampling, "num_reactions": self.num_reactions}
-        rows = rows_of(self.task, arrays)
+        rows = rows_of(self.task, arrays) if rows is None else rows
         folders = predict(
             pipeline, arrays, rows, manners, self.reactions / place, sampling, self.seed, BATCH_SIZE, True
         )
-        return {name: prediction_rows(folder, self.task) for name, folder in folders.items()}
+        complete = len(rows) == len(self.task.paths)
+        return {name: prediction_rows(folder, self.task) for name, folder in folders.items()} if complete else {}
 
     def scored(self, rows: Mapping[str, Row]) -> Figures:
         """Each system's measures, one value a listener, and its overall figures; the first is the row's own."""
@@ -180,12 +191,48 @@ def styles(bench: Bench, seconds: int) -> Figures:
     }
 
 
+def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int) -> Figures:
+    """The generic generator, fine-tuned on each listener's history: the layers and the rank that editing has.
+
+    Args:
+        bench: with the generic model.
+        steps: of training, for each listener.
+        learning_rate: of them.
+        batch_size: windows a step.
+
+    Returns:
+        Also `adapting`, the seconds and the megabytes of each listener, and `head_parameters`, of one adapter.
+    """
+    from fine_tuning import fine_tuned
+
+    pipeline, arrays, told = _of(bench), bench.arrays, bench.config.arguments("weight_shift_generator")
+    layers = list(pipeline.denoiser.editable_layers(**(OFFICIAL_EDIT | told.get("edited", {}))))
+    made_with = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "layers": layers}
+    made_with["rank"] = told.get("rank", DEFAULT_RANK)
+    rows, costs, adapter = rows_of(bench.task, arrays), {}, None
+    by_history: dict[int, list[int]] = {}
+    for row in rows:
+        by_history.setdefault(history_row(arrays, row), []).append(row)
+    for place, of_listener in by_history.items():
+        adapter = fine_tuned(
+            pipeline, bench.corpus, bench.config, place, layers, made_with["rank"], steps, learning_rate,
+            batch_size, bench.seed,
+        )  # fmt: skip
+        costs[f"{arrays.listener_ids[place]}/{arrays.clips[place]}"] = [round(adapter.seconds, 1), adapter.megabytes]
+        bench.react([Manner(FINE_TUNED, None, {"weight_shifts": adapter.shifts}, made_with)], rows=of_listener)
+    assert adapter is not None
+    size = sum(shift.down[0].numel() + shift.up[0].numel() for shift in adapter.shifts.values())
+    made = {FINE_TUNED: prediction_rows(bench.reactions / folder_name(FINE_TUNED), bench.task)}
+    return {**bench.scored(made | bench.react([Manner(GENERIC)])), "adapting": costs, "head_parameters": size}
+
+
 MEASURES: dict[str, Callable[..., Figures]] = {
     "reference": reference,
     "generic": generic,
     "personal": personal,
     "history": history,
     "styles": styles,
+    "fine_tuning": fine_tuning,
 }
 
 

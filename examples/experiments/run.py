@@ -6,7 +6,7 @@
 
 A row that was made as it is asked for now is passed over, and an interrupted one goes on; one that was made in another
 way is made anew. What all models of a seed share (emotion VAE, style encoder, generic generator) is trained once.
-Settings of the training follow as in `perfrdiff train`: --stages.denoiser.max_steps 100.
+Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from paper_rows import EDITS, GENERIC, MODELS, TABLES, Model, Row
 from row_measures import MEASURES, Bench
 
 from perfrdiff_hf.baselines import Stage, get_system
+from perfrdiff_hf.baselines.oracles import ORACLES
 from perfrdiff_hf.cards import read_report
 from perfrdiff_hf.cli.train import take_rest
 from perfrdiff_hf.data.corpus import Corpus
@@ -37,6 +39,7 @@ from perfrdiff_hf.evaluation import load_task
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.synthetic.cast import WORLD_FILE
 from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
 from perfrdiff_hf.training.provenance import is_model, settings_of_stage
@@ -53,7 +56,7 @@ QUICK = {
     f"stages.{EDITS}.max_steps": "60",
     "models.sampling.num_inference_steps": "2",
 }
-QUICK_REACTIONS = 2
+QUICK_REACTIONS, QUICK_STEPS = 2, 10
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,6 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
         for table in tables:
             for row in TABLES[table]:
                 if not options.rows or row.name in options.rows:
+                    if options.adapting_steps and "steps" in row.what:
+                        row = replace(row, what={**row.what, "steps": options.adapting_steps})
                     Maker(options, corpus, digests, {**base, "seed": seed}).make(table, row)
 
 
@@ -83,6 +88,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache_dir", help="where computed features are kept")
     parser.add_argument("--processes", type=int, default=1, help="processes that train together")
     parser.add_argument("--num_reactions", type=int, default=10, help="to each clip")
+    parser.add_argument("--adapting_steps", type=int, help="of the row fine-tuning, for each listener")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
     options, rest = parser.parse_known_args(arguments)
     try:
@@ -92,10 +98,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.overrides = {**QUICK, **options.overrides}
         options.num_reactions = min(options.num_reactions, QUICK_REACTIONS)
+        options.adapting_steps = options.adapting_steps or QUICK_STEPS
     known = [row.name for table, rows in TABLES.items() if options.table in (table, "all") for row in rows]
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
-    options.command = ["examples/experiments/run.py", *(sys.argv[1:] if arguments is None else arguments)]
+    words = sys.argv[1:] if arguments is None else arguments
+    # Results are for others, whom the folders of this machine do not concern.
+    told = [Path(word).name if Path(word).is_absolute() else word for word in words]
+    options.command = ["python", "examples/experiments/run.py", *told]
     return options
 
 
@@ -120,10 +130,15 @@ class Maker:
 
     def make(self, table: str, row: Row) -> None:
         """Make a row and write its figures, unless they are there."""
+        if row.name in ORACLES and not (self.corpus.data_dir / WORLD_FILE).exists():
+            print(f"table {table}: no row {row.name!r}: these data have no known truth.", flush=True)
+            return
         output = self.options.results / f"table{table}" / f"{folder_name(row.name)}-seed{self.seed}.json"
         model = MODELS[row.model or GENERIC]
         config = self.config_of(model)
-        made_with = self.made_with(row, config, (*SHARED, *model.trains) if row.model else ())
+        # Fine-tuning adapts the layers that are edited elsewhere.
+        counts = (*SHARED, *model.trains, *([EDITS] if row.kind == "fine_tuning" else [])) if row.model else ()
+        made_with = self.made_with(row, config, counts)
         if output.exists() and json.loads(output.read_text(encoding="utf-8"))["configuration"] == made_with:
             return
         print(f"table {table}, {row.name}, seed {self.seed}", flush=True)

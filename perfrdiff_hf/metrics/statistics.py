@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals over clips or over listeners, and a paired test between two systems."""
+"""How sure a figure is: bootstrap intervals over clips or over listeners, paired tests and their correction."""
 
 from __future__ import annotations
 
@@ -103,6 +103,25 @@ def paired_test(
         as_large += int((np.abs(signs @ sums) >= observed * (1 - 1e-9)).sum())
     # The observed pattern counts as one of the samples, so that p is never 0.
     return PairedTest(difference, (as_large + 1) / (num_samples + 1), len(sums))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, so that together they are wrong no more often than one (Holm, 1979).
+
+    Args:
+        p_values: of all comparisons that are made, in any order.
+
+    Raises:
+        ValueError: if one lies outside [0, 1].
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p_values must lie in [0, 1]; given: {values.tolist()}.")
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * (len(values) - np.arange(len(values)))
+    corrected = np.empty(len(values))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()
 
 
 def _one_per_clip(name: str, values: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ SETTINGS: dict[str, Any] = {
             "hidden_size": 8, "shift_type": "low_rank", "rank": 2,
             "edited": {"components": ["cross_attention", "feed_forward", "mapping"], "layers": [0, 1]},
         },
+        "scheduler": {"timestep_spacing": "trailing", "clip_sample": False},
         "sampling": {"num_inference_steps": 1, "guidance_scale": 1.5, "hop": 50},
     },
     "data": {"num_reactions": 1, "history_frames": 60, "style_frames": 40, "style_speakers": 2, "style_clips": 2,
@@ -55,7 +57,7 @@ def make(place: Path, table: str, *words: str) -> Path:
     run.main(
         ["--table", table, "--world", str(place / "world"), "--work", str(place / "work"), "--config",
          str(place / "tiny.yaml"), "--results", str(place / "results"), "--cache_dir", str(place / "cache"),
-         "--num_reactions", "2", *words]
+         "--num_reactions", "2", "--adapting_steps", "2", *words]
     )  # fmt: skip
     return place / "results" / f"table{table}"
 
@@ -85,6 +87,11 @@ def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
         own = found["figures"]["systems"][found["figures"]["system"]]["listeners"]["FRCorr PMAFRG"]
         assert len(own) == len(found["figures"]["listeners"]) == 4 and None not in own
         assert found["configuration"]["measured"]["num_reactions"] == 2 and found["seconds"]["measuring"] > 0
+        assert str(place) not in json.dumps(found) and "--world world --work work" in found["command"]
+    tuned = figures(folder / "fine_tuning-seed0.json")
+    assert len(tuned["adapting"]) == 4 and tuned["head_parameters"] > 0
+    of_all = {name: found["listeners"]["FRCorr PMAFRG"] for name, found in tuned["systems"].items()}
+    assert of_all["generic"] != of_all["fine-tuned on the history"]
     low_rank = figures(folder / "weight_editing_low_rank-seed0.json")
     assert {"personalised", "generic"} <= set(low_rank["systems"])
     assert any("another's history" in name for name in low_rank["systems"])
@@ -101,3 +108,93 @@ def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
     assert figures(folder / "weight_editing_low_rank-seed0.json")["systems"] != low_rank["systems"]
     make(place, "3", "weight editing, low rank")  # what it was, for the tests that follow
     assert figures(folder / "weight_editing_low_rank-seed0.json")["systems"] == low_rank["systems"]
+
+
+def test_other_tables_are_evaluations_of_models_that_are_there(place):
+    trained = {path.name for path in (place / "work" / "models").iterdir()}
+    for table, system in (("5", "a history of 2 s"), ("6", "clip 1 as history")):
+        folder = make(place, table, *(["2 s", "30 s"] if table == "5" else ["clip 1", "clip 2"]))
+        assert len(list(folder.iterdir())) == 2
+        assert any(figures(path)["system"] == system for path in folder.iterdir())
+    assert {path.name for path in (place / "work" / "models").iterdir()} == trained
+    of_clip = [figures(place / "results" / "table6" / f"clip_{clip}-seed0.json") for clip in (1, 2)]
+    own = figures(place / "results" / "table3" / "weight_editing_low_rank-seed0.json")["systems"]["personalised"]
+    assert of_clip[0]["systems"]["clip 1 as history"] == own != of_clip[1]["systems"]["clip 2 as history"]
+    styles = figures(make(place, "4b", "10 s") / "10_s-seed0.json")
+    assert len(styles["places"]) == 12 and len(styles["persons_found"]) == 4 and -1 <= styles["silhouette"] <= 1
+
+
+def test_what_is_heard_decides_and_what_is_edited_too(place):
+    folder = make(place, "2", "audio only", "both", "modality dropout, audio only", "modality dropout, face only")
+    found = {path.stem: figures(path)["systems"]["generic"] for path in folder.iterdir()}
+    assert len({json.dumps(systems) for systems in found.values()}) == 4
+    folder = make(place, "4", "mapping", "all four")
+    heads = [figures(folder / f"{name}-seed0.json")["head_parameters"] for name in ("mapping", "all_four")]
+    assert 0 < heads[0] < heads[1]
+    make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener")
+    recorded = figures(place / "results" / "table1" / "recorded_reactions-seed0.json")
+    assert recorded["systems"]["recorded reactions"]["listeners"]["FRCorr PMAFRG"][0] > 1
+
+
+def test_data_without_a_known_truth_go_without_oracles(place, capsys):
+    truth = place / "world" / "world.json"
+    kept = truth.rename(place / "world.json")
+    try:
+        capsys.readouterr()
+        make(place, "1", "mime", "the world's own, of anybody")
+    finally:
+        kept.rename(truth)
+    assert 'no row "the world\'s own, of anybody": these data have no known truth' in capsys.readouterr().out
+    assert (place / "results" / "table1" / "mime-seed0.json").exists()
+
+
+def test_an_unknown_row_is_refused_with_those_that_there_are(place, capsys):
+    with pytest.raises(SystemExit):
+        make(place, "3", "weight reading")
+    assert "unknown rows: weight reading. Table 3 has: generic" in capsys.readouterr().err
+
+
+def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
+    report = runpy.run_path(str(Path(run.__file__).with_name("report.py")))
+    results = ["--results", str(place / "results")]
+    assert report["main"](["--table", "3", *results]) == 0
+    printed = capsys.readouterr().out
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in printed.splitlines()}
+    assert "0.3500 / 0.3100 / 100.59 / 103.27" in lines["input p"] and lines["input p"].count("[") >= 6
+    assert "*personalised, another's history*" in lines and "another data set" in printed
+    assert report["main"](["--table", "3", "--latex", *results]) == 0
+    assert r"\toprule" in capsys.readouterr().out
+    assert report["main"](["--table", "4b", *results]) == 0
+    assert "Not made yet: 2 s, 5 s, 20 s, 30 s." in capsys.readouterr().out
+    assert report["main"](["--check", "tables", *results]) == 1
+    printed = capsys.readouterr().out
+    assert "| table 4: self-attention |  |  | missing |" in printed
+    assert "table 3: weight editing, low rank > generic" in printed
+
+
+def claim(name: str, values: list[float]) -> dict[str, Any]:
+    figures = {
+        "system": "own",
+        "systems": {"own": {"listeners": {"FRCorr PMAFRG": values}}},
+        "listeners": [str(number) for number in range(len(values))],
+    }
+    told = {"data": {}, "training": {"seed": 0}}
+    return {"row": name, "seconds": {"measuring": 1.0}, "configuration": told, "figures": figures}
+
+
+def test_claims_fall_as_the_figures_say(tmp_path):
+    import paper_tables
+
+    low = [0.1 * number for number in range(16)]
+    for name, gain in (("generic", 0.0), ("weight editing, low rank", 0.5), ("input p", 0.9), ("fine-tuning", 0.5)):
+        path = tmp_path / "table3" / f"{run.folder_name(name)}-seed0.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(claim(name, [value + gain for value in low])))
+    table, failed = paper_tables.check_tables(tmp_path)
+    said = {str(row[0]): row[3] for row in table.rows}
+    assert said["table 3: weight editing, low rank > generic"] == "holds"
+    assert said["table 3: weight editing, low rank > input p"] == "the other way round"
+    assert said["table 3: weight editing, low rank > fine-tuning"] == "not shown"
+    assert said["table 4: cross-attention and mapping > mapping"] == "cannot be told yet"
+    assert said["table 3: generic"] == "1 of 3 seeds"
+    assert failed == sum(row[3] in ("missing", "1 of 3 seeds") for row in table.rows) > 4

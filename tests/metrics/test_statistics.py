@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perfrdiff_hf.metrics import bootstrap_interval, paired_test
+from perfrdiff_hf.metrics.statistics import holm
 
 
 def test_interval_of_a_mean():
@@ -87,3 +88,10 @@ def test_bad_input():
         bootstrap_interval([1.0, 2.0], ["a", "b", "c"])
     with pytest.raises(ValueError, match="they have 2 and 3"):
         paired_test([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_holm_corrects_the_smallest_most_and_keeps_the_order():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+    with pytest.raises(ValueError, match="must lie in"):
+        holm([0.5, 1.5])

@@ -1,0 +1,275 @@
+"""The paper's tables from what `run.py` wrote: figures with intervals over listeners, paired tests, the paper beside.
+
+Figures are means over training seeds. Clips of one listener are not independent, so that intervals (95 %) and tests
+rest on listeners; the p-values of a table are corrected for the number of its comparisons (Holm).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paper_rows import RECIPE, TABLES
+
+from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.evaluation.reacting import folder_name
+from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
+from perfrdiff_hf.metrics.statistics import bootstrap_interval, holm, paired_test
+
+
+MEASURES = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist MAFRG", "FRdist PMAFRG", "FRDiv")
+PERSONAL = "FRCorr PMAFRG"
+# Rows with which the others of a table are compared, in FRCorr on PMAFRG; table 2 is about MAFRG.
+REFERENCES = {
+    "1": ("generic GAFRG",), "2": ("both",), "3": ("generic", RECIPE), "4": ("cross-attention and mapping",),
+    "5": ("30 s",), "6": ("clip 1",),
+}  # fmt: skip
+COMPARED = {"2": "FRCorr MAFRG"}
+# Printed in the paper (REACT2024), in the order of `MEASURES`. Table 4 has no diversity. Its first two pairs are left
+# out: which of them is which is not certain.
+PAPER: dict[str, dict[str, tuple[float, ...]]] = {
+    "1": {
+        "chance": (0.05, 0.01, 237.21, 194.02, 0.1667),
+        "PerFRDiff": (0.38, 0.36, 94.72, 98.43, 0.1368),
+    },
+    "2": {
+        "audio only": (0.32, 0.28, 171.47, 174.71, 0.0001),
+        "face only": (0.32, 0.27, 101.13, 109.87, 0.1631),
+        "both": (0.35, 0.31, 105.57, 107.46, 0.1714),
+    },
+    "3": {
+        "generic": (0.35, 0.31, 105.57, 107.46),
+        "input p": (0.35, 0.31, 100.59, 103.27),
+        "weight editing, full": (0.38, 0.36, 94.72, 98.43),
+    },
+    "4": {
+        "self-attention": (0.3356, 0.3190, 106.40, 110.92),
+        "cross-attention": (0.3579, 0.3320, 99.04, 101.59),
+        "feed-forward": (0.3516, 0.3250, 104.62, 107.19),
+        "mapping": (0.3716, 0.3352, 95.05, 99.98),
+        "cross-attention and mapping": (0.3845, 0.3584, 94.72, 98.43),
+        "all four": (0.3801, 0.3535, 94.49, 97.16),
+    },
+    "5": {
+        "10 s": (0.39, 0.36, 97.72, 99.95, 0.1376),
+        "20 s": (0.38, 0.35, 95.33, 98.04, 0.1343),
+        "30 s": (0.38, 0.36, 94.72, 98.43, 0.1368),
+    },
+    "6": {
+        "clip 1": (0.3845, 0.3584, 94.72, 98.43, 0.1368),
+        "clip 2": (0.3849, 0.3593, 95.08, 98.52, 0.1367),
+        "clip 3": (0.3865, 0.3599, 95.05, 98.51, 0.1368),
+        "clip 4": (0.3853, 0.3592, 95.06, 98.55, 0.1368),
+    },
+}
+NOTE = (
+    "Means over seeds; 95 % intervals and paired tests (flipped signs) over {listeners} listeners; p after Holm's "
+    "correction for {tests} comparisons. *paper*: printed figures, of REACT2024: another data set, another scale. "
+    "Rows in italics are controls of the row above."
+)
+
+
+# Of two rows: the mean, its interval, and p.
+Difference = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A row as it was measured.
+
+    Args:
+        name: of the row.
+        runs: what `run.py` wrote, one for each seed.
+    """
+
+    name: str
+    runs: list[dict[str, Any]]
+
+    @property
+    def own(self) -> str:
+        """The system that is the row, beside its controls."""
+        return self.runs[0]["figures"]["system"]
+
+    @property
+    def controls(self) -> list[str]:
+        """The other systems that were measured with it."""
+        return [name for name in self.runs[0]["figures"]["systems"] if name != self.own]
+
+    def of(self, measure: str, system: str | None = None) -> np.ndarray:
+        """One value a listener, the mean over seeds; NaN where there is none."""
+        values = [run["figures"]["systems"][system or self.own]["listeners"].get(measure) for run in self.runs]
+        if None in values:
+            return np.full(len(self.runs[0]["figures"]["listeners"]), np.nan)
+        return np.array(values, dtype=np.float64).mean(axis=0)
+
+    def minutes(self) -> float:
+        """Of one seed, for what the row trains itself or shares, and its measuring."""
+        return float(np.mean([sum(run["seconds"].values()) for run in self.runs])) / 60
+
+
+def read_table(name: str, results: Path) -> tuple[list[Made], list[str]]:
+    """The rows of a table that were made, in its order, and the names of those that are missing.
+
+    Raises:
+        ValueError: if rows were made with other data than others, or a row's seeds with other settings.
+    """
+    made, missing = [], []
+    for row in TABLES[name]:
+        paths = sorted((results / f"table{name}").glob(f"{folder_name(row.name)}-seed*.json"))
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if runs:
+            made.append(Made(row.name, runs))
+        elif row.name not in ORACLES:  # which real data cannot have
+            missing.append(row.name)
+    data = {json.dumps(run["configuration"]["data"], sort_keys=True) for row in made for run in row.runs}
+    if len(data) > 1:
+        raise ValueError(f"The rows of table {name} in {results} were made with different data; make them anew.")
+    for row in made:
+        if len({json.dumps(_seedless(run), sort_keys=True) for run in row.runs}) > 1:
+            raise ValueError(f"The seeds of {row.name!r}, table {name}, were made with different settings.")
+    return made, missing
+
+
+def _seedless(run: dict[str, Any]) -> dict[str, Any]:
+    told = run["configuration"]
+    return {**told, "training": {**told["training"], "seed": None}}
+
+
+def comparisons(name: str, made: list[Made]) -> dict[tuple[str, str], Difference]:
+    """For pairs (row, reference): the mean difference, its interval, and p, corrected for all pairs of the table."""
+    rows, measure = {row.name: row for row in made}, COMPARED.get(name, PERSONAL)
+    tests = {}
+    for reference in REFERENCES.get(name, ()):
+        for row in rows if reference in rows else ():
+            if row == reference or (reference, row) in tests:
+                continue
+            a, b = rows[row].of(measure), rows[reference].of(measure)
+            tests[row, reference] = paired_test(a, b)
+    corrected = holm([test.p_value for test in tests.values()])
+    return {
+        pair: (test.difference.value, test.difference.low, test.difference.high, p)
+        for (pair, test), p in zip(tests.items(), corrected)
+    }
+
+
+def paper_table(name: str, results: Path) -> tuple[Table, str]:
+    """A table and its note.
+
+    Raises:
+        FileNotFoundError: if no row of it was made.
+    """
+    made, missing = read_table(name, results)
+    if not made:
+        raise FileNotFoundError(f"There are no rows of table {name} in {results}; make them with run.py.")
+    if name == "4b":
+        return _styles_table(made), _missing(missing)
+    tests, references = comparisons(name, made), REFERENCES[name]
+    with_head = any("head_parameters" in row.runs[0]["figures"] for row in made)
+    header = ["", "seeds", *MEASURES, "paper", *(f"- {reference}, p" for reference in references), "minutes"]
+    rows: list[list[Cell]] = []
+    for row in made:
+        cells: list[Cell] = [row.name, str(len(row.runs))]
+        cells += [bootstrap_interval(row.of(measure)) for measure in MEASURES]
+        cells.append(" / ".join(map(number, PAPER[name].get(row.name, ()))) or DASH)
+        cells += [_difference(tests, row.name, reference) for reference in references]
+        cells.append(f"{row.minutes():.1f}")
+        rows.append([*cells, *([_head(row)] if with_head else [])])
+        for control in row.controls:
+            figures: list[Cell] = [bootstrap_interval(row.of(measure, control)) for measure in MEASURES]
+            rest = len(header) + with_head - 2 - len(MEASURES)
+            rows.append([f"*{control}*", "", *figures, *[""] * rest])
+    note = NOTE.format(listeners=len(made[0].runs[0]["figures"]["listeners"]), tests=len(tests))
+    return Table([*header, *(["head, parameters"] if with_head else [])], rows), note + _missing(missing)
+
+
+def _directed(tests: dict[tuple[str, str], Difference], row: str, reference: str) -> Difference | None:
+    """How much a row is above another, whichever of the two was the reference; None: not tested."""
+    if (row, reference) in tests:
+        return tests[row, reference]
+    if (reference, row) not in tests:
+        return None
+    value, low, high, p = tests[reference, row]
+    return -value, -high, -low, p
+
+
+def _difference(tests: dict[tuple[str, str], Difference], row: str, reference: str) -> str:
+    found = _directed(tests, row, reference)
+    if found is None:
+        return DASH
+    value, low, high, p = found
+    return f"{number(value)} [{number(low)}, {number(high)}], {p:.4f}"
+
+
+def _head(row: Made) -> str:
+    parameters = row.runs[0]["figures"].get("head_parameters")
+    return DASH if parameters is None else f"{parameters:,}"
+
+
+def _styles_table(made: list[Made]) -> Table:
+    rows: list[list[Cell]] = []
+    for row in made:
+        figures = [run["figures"] for run in row.runs]
+        found = np.mean([one["persons_found"] for one in figures], axis=0)
+        silhouette = float(np.mean([one["silhouette"] for one in figures]))
+        rows.append([row.name, str(len(figures)), bootstrap_interval(100 * found), silhouette])
+    return Table(["clips of", "seeds", "person found from one clip, %", "silhouette"], rows)
+
+
+def _missing(names: list[str]) -> str:
+    return f"\n\nNot made yet: {', '.join(names)}." if names else ""
+
+
+# Of a table: a row, the one that it is to beat, and whether the check fails if it does not.
+CLAIMS = (
+    ("3", RECIPE, "generic", True),
+    *(("3", RECIPE, row.name, False) for row in TABLES["3"] if row.name not in (RECIPE, "generic")),
+    *(("4", "cross-attention and mapping", row.name, False) for row in TABLES["4"][:6]),
+    *(("2", "both", row, False) for row in ("audio only", "face only")),
+)
+# Training seeds that a table needs.
+SEEDS, FEWEST_SEEDS = {"1": 3, "3": 3}, 2
+STYLE_CLAIMS = ("10 s", "20 s", "30 s")
+REQUIRED_P, TOLD_P, PERSONS_FOUND = 0.01, 0.05, 0.95
+
+
+def check_tables(results: Path) -> tuple[Table, int]:
+    """Which of the paper's claims hold here, and how many rows (or seeds) are missing or required claims fail.
+
+    Claims that are not required are told as they fall, and cannot fail the check.
+    """
+    read = {name: read_table(name, results) for name in TABLES}
+    rows: list[list[Cell]] = [
+        [f"table {name}: {row}", "", "", "missing"] for name, (_, missing) in read.items() for row in missing
+    ]
+    for name, (of_table, _) in read.items():
+        few = [row for row in of_table if len(row.runs) < SEEDS.get(name, FEWEST_SEEDS)]
+        rows += [
+            [f"table {name}: {row.name}", "", "", f"{len(row.runs)} of {SEEDS.get(name, FEWEST_SEEDS)} seeds"]
+            for row in few
+        ]
+    failed = len(rows)
+    for name, row, reference, required in CLAIMS:
+        found = _directed(comparisons(name, read[name][0]), row, reference)
+        cells, holds = _claimed(f"table {name}: {row} > {reference}", found, REQUIRED_P if required else TOLD_P)
+        failed += required and not holds
+        rows.append(cells)
+    for made in read["4b"][0]:
+        share = float(np.mean([run["figures"]["persons_found"] for run in made.runs]))
+        failed += made.name in STYLE_CLAIMS and share <= PERSONS_FOUND
+        said = "holds" if share > PERSONS_FOUND else "does not hold"
+        rows.append([f"figure 4b: person found from {made.name}", f"{100 * share:.1f} %", "", said])
+    return Table(["claim", "difference [95 %]", "p (Holm)", ""], rows), failed
+
+
+def _claimed(claim: str, found: Difference | None, most_p: float) -> tuple[list[Cell], bool]:
+    """A line of the check, and whether the claim holds."""
+    if found is None:
+        return [claim, "", "", "cannot be told yet"], False
+    value, low, high, p = found
+    holds = value > 0 and p < most_p
+    against = value < 0 and p < most_p
+    said = "holds" if holds else "the other way round" if against else "not shown"
+    return [claim, f"{number(value)} [{number(low)}, {number(high)}]", f"{p:.4f}", said], holds
