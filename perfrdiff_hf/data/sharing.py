@@ -1,13 +1,15 @@
 """Built datasets as a folder to share: parquet files and a dataset card, as the Hub and `load_dataset` expect them.
 
-For those who may share their data (REACT2024 itself may not be passed on):
+For those who may share their data: REACT2024 itself may not be passed on, Seamless Interaction may under its licence.
 
 ```python
-from perfrdiff_hf import load_react2024
+from perfrdiff_hf import load_dyads
 from perfrdiff_hf.data.sharing import write_shareable
 
-splits = {split: load_react2024("my_dyads", split) for split in ("train", "val", "test")}
-write_shareable(splits, "to_share", name="My dyads")
+splits = {split: load_dyads("seamless", "DIR", split) for split in ("train", "val", "test")}
+source = splits["train"].source
+datasets = {split: dyads.dataset for split, dyads in splits.items()}
+write_shareable(datasets, "to_share", name="Some of Seamless", license=source.license, credit=source.credit)
 ```
 
 `datasets.load_dataset("to_share", split="train")` then gives the same rows, and `ClipArrays.from_dataset` takes them.
@@ -37,7 +39,7 @@ CARD = """---
 
 # {{ name }}
 
-Dyads for facial reaction generation, in the form of `perfrdiff_hf.data.load_react2024`: one row for each ordered pair,
+Dyads for facial reaction generation, in the form of `perfrdiff_hf.load_dyads`: one row for each ordered pair,
 holding the behaviour of its *listener* at {{ frame_rate }} frames per second. The speaker whom row `i` listens to is
 the listener of row `partner[i]`.
 
@@ -54,7 +56,7 @@ the listener of row `partner[i]`.
 {{ columns }}
 
 Load it with `datasets.load_dataset`, and cut training windows with `perfrdiff_hf.data.arrays.ClipArrays`.
-
+{{ credit }}
 ## Before you publish
 
 These are measurements of identifiable people's faces and voices. State here who they are, what they consented to, and
@@ -62,13 +64,21 @@ under which licence others may use the data.
 """
 
 
-def write_shareable(splits: dict[str, Dataset], folder: str | os.PathLike, name: str = "Dyads") -> Path:
+def write_shareable(
+    splits: dict[str, Dataset],
+    folder: str | os.PathLike,
+    name: str = "Dyads",
+    license: str | None = None,
+    credit: str = "",
+) -> Path:
     """Write datasets as parquet with a card. The folder appears whole or not at all.
 
     Args:
-        splits: for each split's name the dataset of `load_react2024`; all with the same columns.
+        splits: for each split's name the dataset of `load_dyads`; all with the same columns.
         folder: a folder that does not exist yet or is empty.
         name: title of the card.
+        license: under which others may use the data, as the Hub names it; None: `"other"`.
+        credit: whom the card names.
 
     Returns:
         The folder, ready for `huggingface_hub.upload_folder(..., repo_type="dataset")`.
@@ -85,7 +95,7 @@ def write_shareable(splits: dict[str, Dataset], folder: str | os.PathLike, name:
     with folder_beside(folder, existing="refuse") as beside:
         for split, dataset in splits.items():
             _write_parquet(dataset, beside / "data", split)
-        _card(splits, name).save(beside / "README.md")
+        _card(splits, name, license, credit).save(beside / "README.md")
     return folder
 
 
@@ -97,10 +107,10 @@ def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
         shard.to_parquet(folder / f"{split}-{number:05d}-of-{shards:05d}.parquet")
 
 
-def _card(splits: dict[str, Dataset], name: str) -> DatasetCard:
+def _card(splits: dict[str, Dataset], name: str, license: str | None, credit: str) -> DatasetCard:
     data = DatasetCardData(
         pretty_name=name,
-        license="other",
+        license=license or "other",
         tags=["facial-reaction-generation", "perfrdiff", "dyadic-interaction"],
         configs=[
             {
@@ -120,6 +130,7 @@ def _card(splits: dict[str, Dataset], name: str) -> DatasetCard:
         template_str=CARD,
         name=name,
         frame_rate=FRAME_RATE,
+        credit=f"\n## Credit\n\n{credit}\n" if credit else "",
         counts="\n".join(counts),
         columns="\n".join(f"| `{stream}` | {STREAM_MEANINGS[stream]} |" for stream in held),
     )

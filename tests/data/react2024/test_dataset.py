@@ -10,6 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from huggingface_hub import DatasetCard
 
 from perfrdiff_hf.behaviour import EMOTION_NAMES
 from perfrdiff_hf.data.arrays import ClipArrays
@@ -210,15 +211,19 @@ def test_udiva_rows_of_2023_are_left_out(own_dyads, cache):
 
 def test_a_shared_folder_gives_the_same_rows(dyads, cache, tmp_path):
     splits = {split: load_react2024(dyads, split, cache_dir=cache) for split in ("train", "val")}
-    folder = write_shareable(splits, tmp_path / "share", name="Made-up dyads")
+    folder = write_shareable(splits, tmp_path / "share", "Made-up dyads", "cc-by-nc-4.0", "Made by nobody.")
     again = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
     assert again.features == splits["train"].features
     assert again.to_dict() == splits["train"].to_dict()
-    assert "| train | 12 | 4 |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "| train | 12 | 4 |" in card and "## Credit\n\nMade by nobody.\n" in card
+    assert DatasetCard(card).data.license == "cc-by-nc-4.0"
     one, other = ClipArrays.from_dataset(again), ClipArrays.from_dataset(splits["train"])
     np.testing.assert_array_equal(one.flat["audio"], other.flat["audio"])
     with pytest.raises(FileExistsError):
         write_shareable(splits, folder)
+    card = (write_shareable(splits, tmp_path / "bare") / "README.md").read_text()
+    assert "Credit" not in card and DatasetCard(card).data.license == "other"
 
 
 def test_the_example_of_the_documentation_works(make_dyads, tmp_path):
