@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..rendering.people import Scene
 
 
+PROCESSES = 2  # that train together where there is no GPU
 NUM_REACTIONS = 10
 CLIPS_AT_ONCE = 8
 VIDEO_SECONDS = 16
@@ -104,18 +105,16 @@ def write_world(folder: Path, seed: int) -> None:
 
 def train(output: Path, seed: int) -> None:
     """Train all stages, and put the pipeline into `output/model`."""
-    from ..training.config import load_config
-    from ..training.run import TrainingJob, run_training
+    import torch
 
-    job = TrainingJob(
-        stage="all",
-        config=load_config("demo", {"seed": str(seed)}),
-        data_dir=str(output / "world"),
-        output_dir=str(output / "training"),
-        cache_dir=str(output / "cache"),
-        resume_from_checkpoint="latest",
-    )
-    run_training(job)
+    from ..training.config import configs_folder
+    from ..training.processes import train_stage
+    from ..training.stages import PERFRDIFF
+
+    config, seeds = configs_folder() / "demo.yaml", {"seed": str(seed)}
+    processes = 1 if torch.cuda.is_available() else PROCESSES
+    for stage in PERFRDIFF.stage_names:
+        train_stage(stage, output / "training", config, output / "world", seeds, processes, output / "cache")
     copy_folder(output / "training" / "model", output / "model")
 
 
