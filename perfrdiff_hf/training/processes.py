@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from .checkpoints import LATEST
 from .config import load_config
 from .job import TrainingJob
 from .run import run_training
@@ -41,14 +42,20 @@ def train_stage(
         ChildProcessError: if training fails in processes of its own; what failed, they say on standard error.
         ValueError: see `run_training`, as for other errors of this process.
     """
-    places = {"data_dir": str(data_dir), "output_dir": str(output_dir)}
-    if cache_dir is not None:
-        places["cache_dir"] = str(cache_dir)
     if stage in ALONE or processes == 1:
-        run_training(TrainingJob(stage, load_config(config, overrides), **places, resume_from_checkpoint="latest"))
+        job = TrainingJob(stage, load_config(config, overrides), data_dir, output_dir, cache_dir, LATEST)
+        run_training(job)
         return
-    words = [f"--{name}={value}" for name, value in {**places, **overrides}.items()]
-    words += [f"--stage={stage}", f"--config={config}", "--resume_from_checkpoint=latest"]
+    options = {
+        "stage": stage,
+        "config": config,
+        "data_dir": data_dir,
+        "output_dir": output_dir,
+        "resume_from_checkpoint": LATEST,
+        **({} if cache_dir is None else {"cache_dir": cache_dir}),
+        **overrides,
+    }
+    words = [f"--{name}={value}" for name, value in options.items()]
     launcher = ["torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, "-m", *launcher, "-m", "perfrdiff_hf.cli.train", *words]
