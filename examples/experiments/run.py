@@ -42,6 +42,7 @@ from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from perfrdiff_hf.synthetic.cast import WORLD_FILE
 from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
+from perfrdiff_hf.training.processes import train_stage
 from perfrdiff_hf.training.provenance import is_model, settings_of_stage
 from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
 
@@ -62,6 +63,7 @@ QUICK_REACTIONS, QUICK_STEPS = 2, 10
 def main(arguments: list[str] | None = None) -> None:
     """Make rows; those that are made already are passed over."""
     options = parse(arguments)
+    parts.speak()
     corpus = Corpus(options.world, options.cache_dir)
     digests = {split: corpus.digest(split) for split in ("train", "test")}
     base = load_config(options.config, options.overrides).to_dict()
@@ -203,7 +205,7 @@ class Maker:
             if is_model(folder / name):
                 continue
             started = time.monotonic()
-            parts.train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
+            train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
             _write(folder / "seconds.json", {**_read(folder / "seconds.json"), name: time.monotonic() - started})
 
     def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
