@@ -33,7 +33,7 @@ ROWS = ["recorded reactions", "PerFRDiff", CEILING, *TITLES.values(), binarised(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("table_1")
-    size = WorldSize(dyads=(2, 1, 2), clips=2, scripts=(2, 1, 2), sample_rate=8000, sound="ULAW")
+    size = WorldSize(dyads=(2, 1, 2), clips=3, scripts=(3, 3, 3), sample_rate=8000, sound="ULAW")
     write_synthetic_world(folder / "world", size, seed=1)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
     return folder
