@@ -32,7 +32,7 @@ setup(
     package_data={
         "perfrdiff_hf": ["py.typed"],
         "perfrdiff_hf.model_cards": ["*.md"],
-        "perfrdiff_hf.configs": ["*.yaml"],
+        "perfrdiff_hf.configs": ["*.yaml", "*/*.yaml"],
     },
     entry_points={"console_scripts": ["perfrdiff = perfrdiff_hf.cli:main"]},
     install_requires=[

@@ -2,7 +2,9 @@
 
     python examples/experiments/report.py --check quality
     python examples/experiments/report.py --table ablations
+    python examples/experiments/report.py --table 1
     python examples/experiments/report.py --table 3 --plot table3.png
+    python examples/experiments/report.py --check table1
     python examples/experiments/report.py --check tables
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import paper_tables
+import table_1
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
@@ -179,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a check's table, 1 if a goal is missed; or a table without goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--check", choices=(*CHECKS, "tables"))
+    what.add_argument("--check", choices=(*CHECKS, "table1", "tables"))
     what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES))
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
@@ -190,14 +193,18 @@ def main(arguments: list[str] | None = None) -> int:
     if options.table in TABLES:
         print(compared(TABLES[options.table], options.results / options.table).markdown())
         return 0
+    if options.table == "1" and not options.latex:
+        print(table_1.page(options.results))
+        return 0
     if options.table:
         table, note = paper_tables.paper_table(options.table, options.results)
         print(table.latex() if options.latex else f"{table.markdown()}\n\n{note}")
         if options.plot:
             plot(options.table, options.results, options.plot)
         return 0
-    if options.check == "tables":
-        table, missed = paper_tables.check_tables(options.results)
+    if options.check in ("table1", "tables"):
+        check = table_1.check if options.check == "table1" else paper_tables.check_tables
+        table, missed = check(options.results)
     else:
         table, missed = checked(CHECKS[options.check], read_worlds(options.results / options.check))
     print(table.markdown())

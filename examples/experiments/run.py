@@ -6,7 +6,8 @@
 
 A row that was made as it is asked for now is passed over, and an interrupted one goes on; one that was made in another
 way is made anew. What all models of a seed share (emotion VAE, style encoder, generic generator) is trained once.
-Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100.
+Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100. Those of models
+and stages go to the systems that have them, all others to every system.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from typing import Any
 import parts
 import torch
 import yaml
-from paper_rows import EDITS, GENERIC, MODELS, TABLES, Model, Row
-from row_measures import MEASURES, Bench
+from paper_rows import COMPARED, EDITS, GENERIC, MODELS, TABLES, Model, Row
+from row_measures import MEASURES, Bench, costs
 
-from perfrdiff_hf.baselines import Stage, get_system
+from perfrdiff_hf.baselines import Stage, System, get_system
 from perfrdiff_hf.baselines.oracles import ORACLES
 from perfrdiff_hf.cards import read_report
 from perfrdiff_hf.cli.train import take_rest
@@ -38,7 +39,7 @@ from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.evaluation import load_task
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.files import file_beside
-from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.synthetic.cast import WORLD_FILE
 from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
@@ -48,6 +49,8 @@ from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
 
 
 RESULTS = Path(__file__).parents[2] / "results"
+# Of a folder of models: how long each of its stages took, by the clock and on the processors.
+SECONDS, PROCESSOR_SECONDS = "seconds.json", "processor_seconds.json"
 SHARED = ("emotion_vae", "style_encoder", "denoiser")
 # Enough to see every row start and end; what such rows say is worth nothing.
 QUICK = {
@@ -56,6 +59,7 @@ QUICK = {
     "stages.denoiser.max_steps": "60",
     f"stages.{EDITS}.max_steps": "60",
     "models.sampling.num_inference_steps": "2",
+    **{f"stages.{component}.max_steps": "20" for component in COMPARED.values()},
 }
 QUICK_REACTIONS, QUICK_STEPS = 2, 10
 
@@ -66,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     parts.speak()
     corpus = Corpus(options.world, options.cache_dir)
     digests = {split: corpus.digest(split) for split in ("train", "test")}
-    base = load_config(options.config, options.overrides).to_dict()
+    base = load_config(options.config, of_the_recipe(options.overrides)).to_dict()
     tables = list(TABLES) if options.table == "all" else [options.table]
     for seed in options.seeds:
         for table in tables:
@@ -111,6 +115,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def concerns(name: str, system: System) -> bool:
+    """Whether a setting, by its dotted name, is one of a system: of its components, or of none."""
+    section, component = (*name.split("."), "")[:2]
+    return section not in ("models", "stages") or component in (*system.stage_names, *system.extra_models)
+
+
+def of_the_recipe(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Without the settings that other systems have and the recipe's has not; what nobody has stays, to be refused."""
+    own, others = get_system("perfrdiff"), [get_system(name) for name in COMPARED]
+    return {
+        name: text
+        for name, text in overrides.items()
+        if concerns(name, own) or not any(concerns(name, other) for other in others)
+    }
+
+
 class Maker:
     """Makes the rows of one seed.
 
@@ -145,14 +165,17 @@ class Maker:
             return
         print(f"table {table}, {row.name}, seed {self.seed}", flush=True)
         folder = self.train(row.model) if row.model else None
-        started = time.monotonic()
-        figures = MEASURES[row.kind](self.bench(config, model, folder, row), **row.what)
+        started, bench = time.monotonic(), self.bench(config, model, folder, row)
+        figures = MEASURES[row.kind](bench, **row.what)
         found = {
             "table": table,
             "row": row.name,
             "seed": self.seed,
             "figures": figures,
-            "seconds": {**(_read(folder / "seconds.json") if folder else {}), "measuring": time.monotonic() - started},
+            "seconds": {**self.seconds(model, folder, SECONDS), "measuring": time.monotonic() - started},
+            "processor_seconds": self.seconds(model, folder, PROCESSOR_SECONDS),
+            "steps": {} if folder is None else steps_of(model, folder),
+            "costs": costs(bench) if table == "1" and bench.pipeline is not None else {},
             "command": " ".join(self.options.command),
             "machine": machine(),
             "configuration": made_with,
@@ -173,40 +196,69 @@ class Maker:
         system = get_system(model.system)
         values["system"] = system.name
         last = system.stage_names[-1]
-        if last != EDITS:  # the personal stage of another system, which trains as long and as fast
+        if model.config is not None:
+            values = self._compared(values, model.config, system)
+        elif last != EDITS:  # the personal stage of another system, which trains as long and as fast
             values["stages"][last] = values["stages"].pop(EDITS)
             values["models"].pop(EDITS, None)
         path = self.options.work / "configs" / f"{system.name}-seed{self.seed}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(path) as beside:
             beside.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        return load_config(path, {name: json.dumps(value) for name, value in model.settings.items()})
+        return load_config(path, self.settings_of(model))
+
+    def settings_of(self, model: Model) -> dict[str, str]:
+        """What a model changes, as text; no more steps than a quick run has."""
+        quick = QUICK if self.options.quick else {}
+        return {name: json.dumps(value) for name, value in model.settings.items() if name not in quick}
+
+    def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
+        """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""
+        overrides = {name: text for name, text in self.options.overrides.items() if concerns(name, system)}
+        values = load_config(config, overrides).to_dict()
+        for stage in shared_stages(Model(system=system.name)):
+            values["stages"][stage] = recipe["stages"][stage]
+            values["models"][stage] = recipe["models"].get(stage, {})
+        return {**values, "seed": self.seed, "run": recipe["run"]}
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what the models of this seed share."""
+        return self.options.work / "models" / f"shared-seed{self.seed}"
 
     def train(self, name: str) -> Path:
         """The folder of a trained model; what is there as it is asked for is not trained again."""
-        model = MODELS[name]
-        shared = self.options.work / "models" / f"shared-seed{self.seed}"
-        self._train_stages(shared, MODELS[GENERIC], SHARED)
+        model, shared = MODELS[name], shared_stages(MODELS[name])
+        self._train_stages(self.shared, MODELS[GENERIC], shared)
         if not model.trains:
-            return shared
-        folder = shared.with_name(f"{folder_name(name)}-seed{self.seed}")
-        parts.borrow(shared, folder, [stage for stage in SHARED if stage not in model.trains])
+            return self.shared
+        folder = self.shared.with_name(f"{folder_name(name)}-seed{self.seed}")
+        parts.borrow(self.shared, folder, shared)
         self._train_stages(folder, model, model.trains)
         return folder
+
+    def seconds(self, model: Model, folder: Path | None, file: str) -> dict[str, float]:
+        """How long each stage of a model took to train, those included that it shares."""
+        if folder is None:
+            return {}
+        told, shared = {**_read(self.shared / file), **_read(folder / file)}, shared_stages(model)
+        return {stage: told[stage] for stage in (*shared, *model.trains) if stage in told}
 
     def _train_stages(self, folder: Path, model: Model, stages: tuple[str, ...]) -> None:
         options, config = self.options, self.config_of(model)
         file = options.work / "configs" / f"{model.system}-seed{self.seed}.yaml"
-        settings = {name: json.dumps(value) for name, value in model.settings.items()}
+        settings = self.settings_of(model)
         for name in stages:
             stage = get_system(model.system).stage(name)
             if self._is_stale(stage, config, folder):
                 forget_stage(stage, folder)
             if is_model(folder / name):
                 continue
-            started = time.monotonic()
+            started, worked = time.monotonic(), sum(os.times()[:4])
             train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
-            _write(folder / "seconds.json", {**_read(folder / "seconds.json"), name: time.monotonic() - started})
+            took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
+            for place, value in took.items():
+                _write(folder / place, {**_read(folder / place), name: value})
 
     def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
         """Whether what was trained in a folder, or begun, is not what is asked for now."""
@@ -231,7 +283,19 @@ class Maker:
         )
 
 
-def assembled(folder: Path, model: Model, config: TrainingConfig, corpus: Corpus) -> PerFRDiffPipeline:
+def shared_stages(model: Model) -> tuple[str, ...]:
+    """What a model shares with all others of its seed."""
+    own = get_system(model.system).stage_names
+    return tuple(stage for stage in SHARED if stage in own and stage not in model.trains)
+
+
+def steps_of(model: Model, folder: Path) -> dict[str, int]:
+    """The optimiser steps of each stage of a trained model."""
+    reports = {stage: read_report(folder / stage) or {} for stage in (*shared_stages(model), *model.trains)}
+    return {stage: report["steps"] for stage, report in reports.items() if "steps" in report}
+
+
+def assembled(folder: Path, model: Model, config: TrainingConfig, corpus: Corpus) -> ReactionPipeline:
     """The pipeline of the components that were trained in a folder; without the personal ones it is generic."""
     system = get_system(model.system)
     trained = [stage for stage in system.stages if is_model(folder / stage.name)]
