@@ -22,11 +22,13 @@ class Model:
         trains: the stages that it trains itself; those that they need and that are not among them are shared by all
             models of a seed.
         system: whose stages they are.
+        on: the model whose own stages it needs besides the shared ones.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     trains: tuple[str, ...] = (EDITS,)
     system: str = "perfrdiff"
+    on: str | None = None
 
 
 @dataclass(frozen=True)

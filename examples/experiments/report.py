@@ -4,6 +4,7 @@
     python examples/experiments/report.py --table ablations
     python examples/experiments/report.py --table 3
     python examples/experiments/report.py --check tables
+    python examples/experiments/report.py --check sampling
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
 listeners.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import paper_tables
+import sampling_report
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
@@ -178,8 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a check's table, 1 if a goal is missed; or a table without goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--check", choices=(*CHECKS, "tables"))
-    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES))
+    what.add_argument("--check", choices=(*CHECKS, "tables", "sampling"))
+    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, "sampling"))
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args(arguments)
@@ -187,11 +189,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(compared(TABLES[options.table], options.results / options.table).markdown())
         return 0
     if options.table:
-        table, note = paper_tables.paper_table(options.table, options.results)
+        if options.table == "sampling":
+            table, note = sampling_report.sampling_table(options.results)
+        else:
+            table, note = paper_tables.paper_table(options.table, options.results)
         print(table.latex() if options.latex else f"{table.markdown()}\n\n{note}")
         return 0
     if options.check == "tables":
         table, missed = paper_tables.check_tables(options.results)
+    elif options.check == "sampling":
+        table, missed = sampling_report.check_sampling(options.results)
     else:
         table, missed = checked(CHECKS[options.check], read_worlds(options.results / options.check))
     print(table.markdown())

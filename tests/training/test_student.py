@@ -138,7 +138,7 @@ def test_it_learns_and_its_teacher_does_not(pipeline, settings, batch):
 
 @torch.no_grad()
 def test_listeners_and_shown_frames_count_where_they_are(pipeline, settings, batch):
-    objective_ = objective(pipeline, settings)
+    objective_ = objective(pipeline, settings).eval()
     shifts = objective_.shifts(batch)
     size = sum(shift.weight_change(None).abs().amax(dim=(1, 2)) for shift in shifts.values())
     assert size[1] == 0 and size[0] > 0 and size[2] > 0
