@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def take_teacher(folder: str | os.PathLike, output_dir: str | os.PathLike) -> di
     output.mkdir(parents=True, exist_ok=True)
     for name in PERFRDIFF.stage_names:
         if not is_model(output / name):
-            (output / name).symlink_to((teacher / name).resolve())
+            with suppress(FileExistsError):  # another process of the run was here first
+                (output / name).symlink_to((teacher / name).resolve())
     saved = json.loads((teacher / SCHEDULER_FILE).read_text(encoding="utf-8"))
     differs = {
         name: saved[name] for name, value in OFFICIAL_SCHEDULER_CONFIG.items() if saved.get(name, value) != value

@@ -16,6 +16,8 @@ from sampling_rows import SAMPLING, STUDENTS, TEACHER
 
 
 EXAMPLES = Path(run.__file__).resolve().parents[1]
+TEN = "*ten reactions, real-time factor <= 0.2, quality of the teacher*"
+ONE = "*one reaction, p95 of the delay, s <= 0.1, quality of the teacher*"
 QUALITY = {
     "FRCorr PMAFRG": 2.0, "FRdist PMAFRG": 20.0, "FRDiv": 0.1, "FRVar": 0.05, "FRRea-motion": 8.0,
     "switches at borders": 0.1, "switches inside": 0.1,
@@ -69,9 +71,7 @@ def test_a_fast_student_as_good_as_its_teacher_meets_the_goals(results, capsys):
     code, lines = check(results, capsys)
     assert code == 0
     assert lines[TEACHER].count("[") == len(QUALITY) + 1 and "4.000" in lines[TEACHER]
-    assert (
-        "met by student, 4 steps: 0.1500" in lines["*ten reactions, real-time factor <= 0.2, quality of the teacher*"]
-    )
+    assert "met by student, 4 steps: 0.1500" in lines[TEN]
     assert (
         "met by student, 4 steps: 0.0900"
         in lines["*one reaction, p95 of the delay, s <= 0.1, quality of the teacher*"]
@@ -86,7 +86,7 @@ def test_a_student_that_loses_something_does_not_count(results, capsys, measure,
     code, lines = check(results, capsys)
     assert code == 1
     assert lines["student, 4 steps"].endswith(f"| outside: {measure} |")
-    assert "| missed |" in lines["*ten reactions, real-time factor <= 0.2, quality of the teacher*"]
+    assert "| missed |" in lines[TEN]
 
 
 def test_more_correlation_and_less_motion_are_no_loss(results, capsys):
@@ -98,7 +98,7 @@ def test_more_correlation_and_less_motion_are_no_loss(results, capsys):
 def test_what_is_slow_or_missing_is_missed(results, capsys):
     write_speed(results, ten=0.25)
     code, lines = check(results, capsys)
-    assert code == 1 and "| missed |" in lines["*ten reactions, real-time factor <= 0.2, quality of the teacher*"]
+    assert code == 1 and "| missed |" in lines[TEN]
     write_speed(results)
     (results / "tablesampling" / "student_1_steps-seed0.json").unlink()
     code, lines = check(results, capsys)

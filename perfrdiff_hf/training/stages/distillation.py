@@ -205,11 +205,11 @@ class StudentObjective(DenoisingObjective):
 
     def targets(self, states: Tensor) -> Tensor:
         """The clean windows `(b, steps, w, channels)` with which a step of DDIM goes from each state to the next."""
-        scheduler, here = self.scheduler, self.timesteps
+        scheduler, here = self.scheduler, self.timesteps.to(states.device)
         signals = scheduler.alphas_cumprod.to(states.device)
         ahead = here - scheduler.config.num_train_timesteps // self.distillation.num_inference_steps
         now = signals[here]
-        after = torch.where(ahead >= 0, signals[ahead.clamp(min=0)], scheduler.final_alpha_cumprod)
+        after = torch.where(ahead >= 0, signals[ahead.clamp(min=0)], scheduler.final_alpha_cumprod.to(signals))
         noise_kept = ((1 - after) / (1 - now)).sqrt()[:, None, None]
         gain = after.sqrt()[:, None, None] - noise_kept * now.sqrt()[:, None, None]
         return (states[:, 1:] - noise_kept * states[:, :-1]) / gain
@@ -239,7 +239,7 @@ class StudentObjective(DenoisingObjective):
         marks = self._marks(counts, states.shape[1])
         rows = torch.where(marks[..., None], shown, states).repeat_interleave(halves, dim=0)
         told = {"shown": marks.repeat_interleave(halves, dim=0)} if denoiser.joins_shown_frames else {}
-        predicted = denoiser(rows, timestep, cache, weight_shifts=shifts, **told).sample
+        predicted = denoiser(rows, timestep, cache, weight_shifts=shifts, **told).sample.to(states.dtype)
         if halves == 2:
             unconditional, conditional = predicted.unflatten(0, (-1, 2)).unbind(1)
             predicted = unconditional + self.teaching.guidance_scale * (conditional - unconditional)
