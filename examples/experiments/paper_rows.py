@@ -24,12 +24,14 @@ class Model:
             models of a seed.
         system: whose stages they are.
         config: a configuration's name, where the model has one of its own; None: the recipe's.
+        on: the model whose own stages it needs besides the shared ones.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     trains: tuple[str, ...] = (EDITS,)
     system: str = "perfrdiff"
     config: str | None = None
+    on: str | None = None
 
 
 @dataclass(frozen=True)

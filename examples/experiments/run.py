@@ -28,8 +28,10 @@ from typing import Any
 import parts
 import torch
 import yaml
-from paper_rows import COMPARED, EDITS, GENERIC, MODELS, TABLES, Model, Row
+from paper_rows import COMPARED, EDITS, GENERIC, TABLES, Model, Row
+from paper_rows import MODELS as PAPER_MODELS
 from row_measures import MEASURES, Bench, costs
+from sampling_rows import DISTIL_STEPS, SAMPLING, STUDENTS
 
 from perfrdiff_hf.baselines import Stage, System, get_system
 from perfrdiff_hf.baselines.oracles import ORACLES
@@ -51,6 +53,9 @@ from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
 RESULTS = Path(__file__).parents[2] / "results"
 # Of a folder of models: how long each of its stages took, by the clock and on the processors.
 SECONDS, PROCESSOR_SECONDS = "seconds.json", "processor_seconds.json"
+MODELS = {**PAPER_MODELS, **STUDENTS}
+# By the name that an option gives them; `all` is those of the paper.
+ROWS = {**TABLES, "sampling": SAMPLING}
 SHARED = ("emotion_vae", "style_encoder", "denoiser")
 # Enough to see every row start and end; what such rows say is worth nothing.
 QUICK = {
@@ -74,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     tables = list(TABLES) if options.table == "all" else [options.table]
     for seed in options.seeds:
         for table in tables:
-            for row in TABLES[table]:
+            for row in ROWS[table]:
                 if not options.rows or row.name in options.rows:
                     if options.adapting_steps and "steps" in row.what:
                         row = replace(row, what={**row.what, "steps": options.adapting_steps})
@@ -85,7 +90,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; `overrides` are settings of the training by dotted name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="of the table, by name; none: all")
-    parser.add_argument("--table", required=True, choices=(*TABLES, "all"))
+    parser.add_argument("--table", required=True, choices=(*ROWS, "all"))
     parser.add_argument("--world", "--data_dir", required=True, type=Path, help="folder of dyads")
     parser.add_argument("--work", required=True, type=Path, help="folder for models and reactions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training and noise")
@@ -95,6 +100,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="processes that train together")
     parser.add_argument("--num_reactions", type=int, default=10, help="to each clip")
     parser.add_argument("--adapting_steps", type=int, help="of the row fine-tuning, for each listener")
+    parser.add_argument("--distil_steps", type=int, help="of the training of each student")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
     options, rest = parser.parse_known_args(arguments)
     try:
@@ -105,7 +111,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.overrides = {**QUICK, **options.overrides}
         options.num_reactions = min(options.num_reactions, QUICK_REACTIONS)
         options.adapting_steps = options.adapting_steps or QUICK_STEPS
-    known = [row.name for table, rows in TABLES.items() if options.table in (table, "all") for row in rows]
+        options.distil_steps = options.distil_steps or QUICK_STEPS
+    asked = TABLES if options.table == "all" else {options.table: ROWS[options.table]}
+    known = [row.name for rows in asked.values() for row in rows]
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
     words = sys.argv[1:] if arguments is None else arguments
@@ -159,7 +167,9 @@ class Maker:
         model = MODELS[row.model or GENERIC]
         config = self.config_of(model)
         # Fine-tuning adapts the layers that are edited elsewhere.
-        counts = (*SHARED, *model.trains, *([EDITS] if row.kind == "fine_tuning" else [])) if row.model else ()
+        before = MODELS[model.on].trains if model.on else ()
+        edits = [EDITS] if row.kind == "fine_tuning" else []
+        counts = (*SHARED, *before, *model.trains, *edits) if row.model else ()
         made_with = self.made_with(row, config, counts)
         if output.exists() and json.loads(output.read_text(encoding="utf-8"))["configuration"] == made_with:
             return
@@ -198,8 +208,10 @@ class Maker:
         last = system.stage_names[-1]
         if model.config is not None:
             values = self._compared(values, model.config, system)
-        elif last != EDITS:  # the personal stage of another system, which trains as long and as fast
-            values["stages"][last] = values["stages"].pop(EDITS)
+        elif last != EDITS:  # the last stage of another system trains as long and as fast, unless its model says more
+            values["stages"][last] = copy.deepcopy(values["stages"][EDITS])
+        if EDITS not in system.stage_names:
+            values["stages"].pop(EDITS, None)
             values["models"].pop(EDITS, None)
         path = self.options.work / "configs" / f"{system.name}-seed{self.seed}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,8 +221,10 @@ class Maker:
 
     def settings_of(self, model: Model) -> dict[str, str]:
         """What a model changes, as text; no more steps than a quick run has."""
-        quick = QUICK if self.options.quick else {}
-        return {name: json.dumps(value) for name, value in model.settings.items() if name not in quick}
+        settings, quick = dict(model.settings), QUICK if self.options.quick else {}
+        if self.options.distil_steps and DISTIL_STEPS in settings:
+            settings[DISTIL_STEPS] = self.options.distil_steps
+        return {name: json.dumps(value) for name, value in settings.items() if name not in quick}
 
     def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
         """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""
@@ -234,6 +248,8 @@ class Maker:
             return self.shared
         folder = self.shared.with_name(f"{folder_name(name)}-seed{self.seed}")
         parts.borrow(self.shared, folder, shared)
+        if model.on:
+            parts.borrow(self.train(model.on), folder, MODELS[model.on].trains)
         self._train_stages(folder, model, model.trains)
         return folder
 
