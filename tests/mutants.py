@@ -32,6 +32,10 @@ FILES = {
     "conditions": ("perfrdiff_hf/models/conditions.py", "tests/pipelines"),
     "convert": ("perfrdiff_hf/conversion/models.py", "tests/models tests/conversion/test_models.py"),
     "digests": ("perfrdiff_hf/models/weight_digests.py", "tests/models/test_fusing.py"),
+    "distillation": (
+        "perfrdiff_hf/training/stages/distillation.py",
+        "tests/training/test_student.py -k sampler|targets|count",
+    ),
     "diversity": ("perfrdiff_hf/metrics/diversity.py", "tests/metrics/test_metric_goldens.py"),
     "downloading": ("perfrdiff_hf/pipelines/downloading.py", "tests/pipelines/test_downloading.py"),
     "emotion_vae": ("perfrdiff_hf/models/emotion_vae.py", "tests/models/test_emotion_vae.py"),
@@ -66,6 +70,7 @@ FILES = {
     "seamless_names": ("perfrdiff_hf/data/seamless/names.py", "tests/data/seamless/test_format.py"),
     "seamless_source": ("perfrdiff_hf/data/seamless/source.py", "tests/data/seamless/test_source.py"),
     "serving": ("perfrdiff_hf/pipelines/serving.py", "tests/pipelines/test_serving.py"),
+    "students": ("perfrdiff_hf/pipelines/students.py", "tests/pipelines/test_students.py"),
     "shifts": (
         "perfrdiff_hf/models/weight_shifts.py",
         "tests/models/test_weight_shifts.py tests/models/test_fusing.py",

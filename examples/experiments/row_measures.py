@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import quality
 import torch
@@ -27,8 +25,6 @@ from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_hi
 from perfrdiff_hf.evaluation.predictions import prediction_rows
 from perfrdiff_hf.evaluation.reacting import folder_name, predict, react_to_clips
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
-from perfrdiff_hf.metrics.reaction_metrics import MOTION
-from perfrdiff_hf.metrics.realism import frrea_motion
 from perfrdiff_hf.models.pwsg import OFFICIAL_EDIT, PWSGConfig
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.training.config import TrainingConfig
@@ -268,37 +264,6 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
     return {**bench.scored(made | bench.react([Manner(GENERIC)])), "adapting": costs, "head_parameters": size}
 
 
-def sampling(bench: Bench, scheduler: str | None = None, settings: Mapping[str, Any] | None = None) -> Figures:
-    """A personal model sampled in another way, with its listeners' own histories, others', and without.
-
-    Args:
-        bench: with the model.
-        scheduler: of diffusers, by the name of its class; None: the model's own.
-        settings: of the call; None: the model's own.
-
-    Returns:
-        Also the motion distance for each listener, between all reactions to its clips and the recorded ones.
-    """
-    pipeline = _of(bench)
-    if scheduler is not None:
-        pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
-    pipeline.register_to_config(sampling={**pipeline.sampling, **(settings or {})})
-    rows = bench.react(manners_of(pipeline, bench.arrays, ["another_history"]), place="sampling")
-    figures = bench.scored(rows)
-    for name, row in rows.items():
-        figures["systems"][name]["listeners"][MOTION] = _motion_by_listener(bench.task, row)
-    shutil.rmtree(bench.reactions / "sampling")  # a hundred megabytes for each manner
-    return figures
-
-
-def _motion_by_listener(task: Task, row: Row) -> list[float | None]:
-    who, found = np.array(task.listeners), []
-    for name in np.unique(who):
-        (clips,) = np.nonzero(who == name)
-        found.append(quality.rounded(frrea_motion(task.reactions[clips], row(clips).emotion)))
-    return found
-
-
 MEASURES: dict[str, Callable[..., Figures]] = {
     "reference": reference,
     "generic": generic,
@@ -307,7 +272,6 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "styles": styles,
     "fine_tuning": fine_tuning,
     "vocabulary": vocabulary,
-    "sampling": sampling,
 }
 
 

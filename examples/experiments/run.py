@@ -30,7 +30,9 @@ import torch
 import yaml
 from paper_rows import COMPARED, EDITS, GENERIC, TABLES, Model, Row
 from paper_rows import MODELS as PAPER_MODELS
-from row_measures import MEASURES, Bench, costs
+from row_measures import MEASURES as PAPER_MEASURES
+from row_measures import Bench, costs
+from sampling_measure import sampling
 from sampling_rows import DISTIL_STEPS, SAMPLING, STUDENTS
 
 from perfrdiff_hf.baselines import Stage, System, get_system
@@ -54,6 +56,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 # Of a folder of models: how long each of its stages took, by the clock and on the processors.
 SECONDS, PROCESSOR_SECONDS = "seconds.json", "processor_seconds.json"
 MODELS = {**PAPER_MODELS, **STUDENTS}
+MEASURES = {**PAPER_MEASURES, "sampling": sampling}
 # By the name that an option gives them; `all` is those of the paper.
 ROWS = {**TABLES, "sampling": SAMPLING}
 SHARED = ("emotion_vae", "style_encoder", "denoiser")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from paper_rows import Row
-from paper_tables import Made
+from paper_tables import Made, read_table
 from sampling_rows import SAMPLING, STUDENTS, TEACHER
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY
@@ -32,6 +32,8 @@ MEASURES = {
     "switches inside": (False, True),
 }
 PERSONAL = "FRCorr PMAFRG"
+# Rows of table 1 between which a personal share lies.
+ANYBODY, LISTENER = "the world's own, of anybody", "the world's own, of the listener"
 SPEED_FILE = Path("sampling", "speed.json")
 REAL_TIME_FACTOR, DELAY_SECONDS = 0.2, 0.1
 
@@ -45,7 +47,8 @@ def sampling_table(results: Path) -> tuple[Table, str]:
     made, speed = _read(results), _speed(results)
     if not made:
         raise FileNotFoundError(f"There are no rows of the table sampling in {results}; make them with run.py.")
-    rows = [_line(row, made[row.name], made.get(TEACHER), speed) for row in SAMPLING if row.name in made]
+    ends = _ends(results)
+    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in SAMPLING if row.name in made]
     missing = [row.name for row in SAMPLING if row.name not in made]
     note = "Marked: outside the interval of the teacher. Seconds: official size, on the machine of speed.json."
     return Table(_header(), rows), note + (f"\n\nNot made yet: {', '.join(missing)}." if missing else "")
@@ -53,8 +56,8 @@ def sampling_table(results: Path) -> tuple[Table, str]:
 
 def check_sampling(results: Path) -> tuple[Table, int]:
     """Every student beside its teacher, and which of them reach the goals of time with the teacher's quality."""
-    made, speed = _read(results), _speed(results)
-    rows = [_line(row, made[row.name], made.get(TEACHER), speed) for row in _looked_at() if row.name in made]
+    made, speed, ends = _read(results), _speed(results), _ends(results)
+    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in _looked_at() if row.name in made]
     width = len(_header())
     lacking = [row.name for row in _looked_at() if row.name not in made] + ([] if speed else [str(SPEED_FILE)])
     rows += [[name, *[""] * (width - 2), "missing"] for name in lacking]
@@ -81,10 +84,12 @@ def _looked_at() -> list[Row]:
 
 
 def _header() -> list[str]:
-    return ["", "seeds", *MEASURES, "own - another's", "ten, real-time factor", "one, p95 s", ""]
+    return ["", "seeds", *MEASURES, "own - another's", "personal share", "ten, real-time factor", "one, p95 s", ""]
 
 
-def _line(row: Row, made: Made, teacher: Made | None, speed: dict[str, Any]) -> list[Cell]:
+def _line(
+    row: Row, made: Made, teacher: Made | None, speed: dict[str, Any], ends: tuple[float, float] | None
+) -> list[Cell]:
     """A row of the table; what lies outside the teacher's intervals is marked and named."""
     outside = [] if teacher is None or row.name == TEACHER else _outside(made, teacher)
     cells: list[Cell] = [row.name, str(len(made.runs))]
@@ -94,6 +99,8 @@ def _line(row: Row, made: Made, teacher: Made | None, speed: dict[str, Any]) -> 
         cells.append(f"{mark}{number(cell.value)} [{number(cell.low)}, {number(cell.high)}]")
     seconds = _seconds(row, speed)
     cells.append(bootstrap_interval(made.of(PERSONAL) - made.of(PERSONAL, ANOTHER_HISTORY)))
+    share = None if ends is None else (float(np.mean(made.of(PERSONAL))) - ends[0]) / (ends[1] - ends[0])
+    cells.append(_number(share))
     cells += [_number(_best(seconds, measure)) for measure in ("ten, real-time factor", "one, p95 s")]
     return [*cells, f"outside: {', '.join(outside)}" if outside else ""]
 
@@ -127,6 +134,14 @@ def _read(results: Path) -> dict[str, Made]:
     if len(data) > 1:
         raise ValueError(f"The rows of the table sampling in {results} were made with different data; make them anew.")
     return made
+
+
+def _ends(results: Path) -> tuple[float, float] | None:
+    """FRCorr on PMAFRG of the world's own reactions, of anybody and of the listener; None where table 1 lacks them."""
+    rows = {row.name: row for row in read_table("1", results)[0]}
+    if ANYBODY not in rows or LISTENER not in rows:
+        return None
+    return float(np.mean(rows[ANYBODY].of(PERSONAL))), float(np.mean(rows[LISTENER].of(PERSONAL)))
 
 
 def _speed(results: Path) -> dict[str, Any]:

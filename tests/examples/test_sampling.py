@@ -78,6 +78,17 @@ def test_a_fast_student_as_good_as_its_teacher_meets_the_goals(results, capsys):
     )
 
 
+def test_the_share_lies_between_the_oracles_of_table_1(results, capsys):
+    assert " 0.7500 | " not in check(results, capsys)[1][TEACHER]
+    for name, value in ((sampling_report.ANYBODY, 0.5), (sampling_report.LISTENER, 2.5)):
+        found = made(name, **{"FRCorr PMAFRG": value})
+        found["configuration"]["training"] = {"seed": 0}
+        path = results / "table1" / f"{run.folder_name(name)}-seed0.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found))
+    assert " 0.7500 | " in check(results, capsys)[1][TEACHER]
+
+
 @pytest.mark.parametrize(
     ("measure", "value"), [("FRDiv", 0.05), ("FRDiv", 0.2), ("FRCorr PMAFRG", 1.0), ("FRRea-motion", 20.0)]
 )

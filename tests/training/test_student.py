@@ -130,7 +130,7 @@ def test_it_learns_and_its_teacher_does_not(pipeline, settings, batch):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
     assert all(torch.equal(values, teacher[name]) for name, values in pipeline.denoiser.state_dict().items())
     assert all(part.training is False for part in objective_.frozen.values())
