@@ -116,6 +116,19 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
     if not path.is_file():
         raise FileNotFoundError(f"There is no face track at {path}.")
     track = _recorded_track(path, fps, calibrate)
+    return at_frame_rate(track, path)
+
+
+def at_frame_rate(track: RecordedTrack, path: Path) -> FaceTrack:
+    """A track as recorded, bridged and resampled to 25 fps.
+
+    Args:
+        track: the track.
+        path: the file that it was read from, for the report and for messages.
+
+    Raises:
+        ValueError: if no row shows a face, or times run backwards.
+    """
     if not track.seen.any():
         raise ValueError(f"{path}: tracking was lost in all {len(track.seen)} rows, so there is no face to use.")
     times = track.times - track.times[0]
