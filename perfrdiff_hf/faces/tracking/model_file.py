@@ -60,7 +60,9 @@ def download_model(address: str = MODEL_ADDRESS) -> Path:
         with urlopen(address, timeout=SECONDS_TO_WAIT) as answer:
             content = answer.read(MODEL_BYTES + 1)
     except (URLError, OSError) as error:
-        raise ConnectionError(f"{address} cannot be fetched: {error}. Fetch it in another way and give its path.") from error
+        raise ConnectionError(
+            f"{address} cannot be fetched: {error}. Fetch it in another way and give its path."
+        ) from error
     if _digest(content) != MODEL_SHA256:
         raise ValueError(f"What {address} gave is not the file that was expected (sha256 {MODEL_SHA256}).")
     place.parent.mkdir(parents=True, exist_ok=True)

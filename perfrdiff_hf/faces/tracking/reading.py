@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +14,13 @@ from ...progress import Progress
 from ..formats import RecordedTrack
 from ..tracks import FaceTrack, at_frame_rate
 from .channels import TRUST, coefficients_of_faces, emotion_of_faces, neutral_face, trust
-from .expressions import ExpressionNetwork
 from .face_landmarker import FaceLandmarker
 from .tracker import FaceTracker, TrackedFace
 from .video import Video
+
+
+if TYPE_CHECKING:
+    from .expressions import ExpressionNetwork
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def track_video(
     """
     settings = settings or TrackingSettings()
     video = Video(Path(path))
-    network = None if settings.expression_model is None else ExpressionNetwork.from_file(settings.expression_model)
+    network = _network(settings.expression_model)
     if tracker is not None:
         return _track(video, tracker, network, settings)
     with FaceLandmarker(settings.face_model) as own:
@@ -116,6 +120,14 @@ def _track(
         tuple(_notes(video, seen, trust(tracker.scale, network is not None), settings)),
     )
     return at_frame_rate(track, video.path)
+
+
+def _network(path: PathLike | None) -> ExpressionNetwork | None:
+    if path is None:
+        return None
+    from .expressions import ExpressionNetwork
+
+    return ExpressionNetwork.from_file(path)
 
 
 def _look(video: Video, tracker: FaceTracker, network: ExpressionNetwork | None) -> _Seen:

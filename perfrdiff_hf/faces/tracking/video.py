@@ -1,4 +1,4 @@
-"""Videos as pictures with their times, through PyAV: any container, codec and rate that FFmpeg knows."""
+"""Videos as pictures with their times, and as sound, through PyAV: any container, codec and rate that FFmpeg knows."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ class Video:
             raise FileNotFoundError(f"There is no video {path}.")
         self.path = path
         self.breaks_off: float | None = None  # the time at which it could not be read on
-        with self._opened() as container:
-            stream = container.streams.video[0]
+        with open_container(path) as container:
+            stream = moving_pictures(container)
+            if stream is None:
+                raise ValueError(f"{path} has no pictures; it holds sound alone.")
             seconds = float(container.duration or 0) / 1_000_000
             self.expected_pictures = stream.frames or round(seconds * float(stream.average_rate or 25))
 
@@ -69,8 +71,8 @@ class Video:
         import av
 
         first = last = None
-        with self._opened() as container:
-            stream = container.streams.video[0]
+        with open_container(self.path) as container:
+            stream = moving_pictures(container)
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
@@ -86,17 +88,64 @@ class Video:
         if last is None:
             raise ValueError(f"{self.path} holds no picture that can be read.")
 
-    def _opened(self) -> Any:
-        import av
 
+def read_sound(path: Path) -> tuple[np.ndarray, int] | None:
+    """The sound of a video, from its first picture on.
+
+    Returns:
+        The waveform `(samples, channels)` float32 in [-1, 1] and its sample rate; None if the video has no sound.
+
+    Raises:
+        ValueError: if the file cannot be read.
+        ImportError: if PyAV is not installed.
+    """
+    require("tracking", "Videos of faces")
+    import av
+
+    with open_container(path) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", rate=stream.rate)
+        parts, begins = [], None
         try:
-            container = av.open(str(self.path))
-        except (av.FFmpegError, ValueError) as error:
-            raise ValueError(f"{self.path} cannot be read as a video: {error}") from error
-        if not container.streams.video:
-            container.close()
-            raise ValueError(f"{self.path} has no pictures; it holds sound alone.")
-        return container
+            for frame in container.decode(stream):
+                begins = frame.time if begins is None else begins
+                parts += [part.to_ndarray().T for part in resampler.resample(frame)]
+        except av.FFmpegError:
+            pass  # what was read counts, as with the pictures
+        parts += [part.to_ndarray().T for part in resampler.resample(None)] if parts else []
+        pictures = moving_pictures(container)
+        delay = 0.0 if pictures is None else (begins or 0.0) - _beginning(pictures)
+    if not parts:
+        return None
+    return _delayed(np.concatenate(parts), round(delay * stream.rate)), stream.rate
+
+
+def streams_of(path: Path) -> set[str]:
+    """What a video file holds: "pictures", "sound" or both; `ValueError` if it cannot be read."""
+    require("tracking", "Videos of faces")
+    with open_container(path) as container:
+        found = {"pictures": moving_pictures(container), "sound": next(iter(container.streams.audio), None)}
+    return {name for name, stream in found.items() if stream is not None}
+
+
+def moving_pictures(container: Any) -> Any:
+    """The first stream of pictures that is no cover of an album; None where there is none."""
+    from av.stream import Disposition
+
+    films = (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
+    return next(films, None)
+
+
+def open_container(path: Path) -> Any:
+    """A file as PyAV's container, to be closed; `ValueError` if it is none."""
+    import av
+
+    try:
+        return av.open(str(path))
+    except (av.FFmpegError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a video: {error}") from error
 
 
 def upright(pixels: np.ndarray, degrees: int) -> np.ndarray:
@@ -108,3 +157,13 @@ def _pixels(frame: Any) -> np.ndarray:
     shrink = LARGEST_SIDE / max(frame.width, frame.height, LARGEST_SIDE)
     width, height = round(frame.width * shrink), round(frame.height * shrink)
     return upright(frame.to_ndarray(format="rgb24", width=width, height=height), frame.rotation)
+
+
+def _beginning(stream: Any) -> float:
+    """When the first picture is shown, in seconds."""
+    return float((stream.start_time or 0) * stream.time_base)
+
+
+def _delayed(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """Sound that begins later, after silence; or earlier, without its beginning."""
+    return np.pad(waveform, ((samples, 0), (0, 0))) if samples > 0 else waveform[-samples:]
