@@ -4,8 +4,8 @@
     perfrdiff react --model MODEL --speaker speech.wav speaker.csv --listener alice --format glb live_link --output OUT
     perfrdiff react --model MODEL --speaker talk.mp4 --output OUT --json
 
-SPEAKER is a video, a sound, a face track, or several of these: a video gives what the others do not. Face tracks may be
-REACT2024 csv or npy, npz, Live Link Face csv, LLV csv, py-feat csv, OpenFace csv, ARKit frames or animated glTF.
+SPEAKER is a video, a sound, a face track, or several of these: a video gives what the others do not. Face tracks may
+be REACT2024 csv or npy, npz, Live Link Face csv, LLV csv, py-feat csv, OpenFace csv, ARKit frames or animated glTF.
 LISTENER is a video or track of half a minute of the person, or a folder that `perfrdiff personalise` wrote. OUT holds:
 
     reactions.npz        reactions (number, frames, 25) and coefficients (number, frames, 58)
@@ -104,13 +104,13 @@ def produce(
         check_head(options.head)
     clock = _Clock()
     with files_into(options.output) as folder:
+        pipeline = load_pipeline(options.model, options.device)  # before minutes of tracking
+        clock.lap("loading")
         speaker = read_speaker(audio, face or None, options.speaker_fps, tracking_settings(options))
         manner = read_listener(listener, listener_fps, options)
         notes = [*speaker.notes, *getattr(manner, "notes", ())]
         print("\n".join(notes))
         clock.lap("reading")
-        pipeline = load_pipeline(options.model, options.device)
-        clock.lap("loading")
         reactions = react(pipeline, speaker, manner, options)
         clock.lap("reacting")
         write_reactions(folder, reactions, options.format, options.head)

@@ -1,8 +1,8 @@
 """What a tracker saw -> the 25 channels of emotion and the 58 coefficients; and how far each can be trusted.
 
 The blendshapes become activations by the tracker's own scale, and emotion follows by `faces.rules`. MediaPipe's
-blendshapes are blind to sadness and disgust: cheekSquint, noseSneer and mouthFrown stay near 0, and a crying face reads
-as a smile. With a second reading, an `ExpressionNetwork`'s, emotion is repaired:
+blendshapes are blind to sadness and disgust: cheekSquint, noseSneer and mouthFrown stay near 0, and a crying face
+reads as a smile. With a second reading, an `ExpressionNetwork`'s, emotion is repaired:
 
 | channel | from |
 |---|---|
@@ -40,8 +40,8 @@ from .tracker import TrackedFace, TrackerScale
 # That their unit is 10 cm is assumed, as for most models of faces.
 CENTIMETRES = 10
 UNPLEASANT = ("Anger", "Disgust", "Fear", "Sad")
-# "seen": the tracker measures what it follows from. "in part": so does it for some of that, or what it measures misleads
-# at times. "guessed": from the probability of an expression alone. "blind": it does not move, whatever the face does.
+# "seen": the tracker measures what it follows from. "in part": it measures some of that, or what it measures misleads at
+# times. "guessed": from the probability of an expression alone. "blind": it does not move, whatever the face does.
 TRUST = ("seen", "in part", "guessed", "blind")
 # Which action units the expressions stand in for.
 UNIT_OF_EXPRESSION: Mapping[str, str] = {"AU9": "Disgust", "AU15": "Sad"}

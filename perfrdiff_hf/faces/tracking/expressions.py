@@ -10,6 +10,7 @@ Arriaga, Valdenegro-Toro and Plöger, "Real-time Convolutional Neural Networks f
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -48,9 +49,9 @@ class ExpressionNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         first = WIDTHS[0]
-        self.stem = nn.Sequential(_normed(nn.Conv2d(1, first, 3, bias=False)), nn.ReLU())
-        self.stem.extend([_normed(nn.Conv2d(first, first, 3, bias=False)), nn.ReLU()])
-        self.blocks = nn.ModuleList([_Block(*widths) for widths in zip(WIDTHS, WIDTHS[1:])])
+        self.stem = nn.Sequential(_normed(nn.Conv2d(1, first, 3, bias=False), first), nn.ReLU())
+        self.stem.extend([_normed(nn.Conv2d(first, first, 3, bias=False), first), nn.ReLU()])
+        self.blocks = nn.ModuleList([_Block(*widths) for widths in pairwise(WIDTHS)])
         self.last = nn.Conv2d(WIDTHS[-1], len(KNOWN_EXPRESSIONS), 3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -123,9 +124,9 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, wider: int) -> None:
         super().__init__()
-        self.first = _normed(_separable(width, wider))
-        self.second = _normed(_separable(wider, wider))
-        self.past = _normed(nn.Conv2d(width, wider, 1, stride=2, bias=False))
+        self.first = _normed(_separable(width, wider), wider)
+        self.second = _normed(_separable(wider, wider), wider)
+        self.past = _normed(nn.Conv2d(width, wider, 1, stride=2, bias=False), wider)
 
     def forward(self, values: Tensor) -> Tensor:
         inner = self.second(functional.relu(self.first(values)))
@@ -135,9 +136,8 @@ class _Block(nn.Module):
         return functional.max_pool2d(padded, 3, stride=2) + self.past(values)
 
 
-def _normed(convolution: nn.Module) -> nn.Sequential:
-    last = convolution[-1] if isinstance(convolution, nn.Sequential) else convolution
-    return nn.Sequential(convolution, nn.BatchNorm2d(last.out_channels, eps=1e-3))
+def _normed(convolution: nn.Module, width: int) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(width, eps=1e-3))
 
 
 def _separable(width: int, wider: int) -> nn.Sequential:
