@@ -49,14 +49,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from ..rendering.people import reaction_scene
     from ..rendering.strips import draw_strips, save_figure
 
-    speaker = None
+    behaviour = sound = None
     if options.speaker:
-        audio, face = sort_files(options.speaker)
-        speaker = read_speaker(audio, face or None, options.speaker_fps, tracking_settings(options))
-    reactions = [behaviour for path in options.face for behaviour in faces_in(path, options)]
-    scene = reaction_scene(
-        reactions, speaker and speaker.behaviour, None if speaker is None else speaker.sound, options.title
-    )
+        audio, tracks = sort_files(options.speaker)
+        speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
+        behaviour, sound = speaker.behaviour, speaker.sound
+    reactions = [face for path in options.face for face in faces_in(path, options)]
+    scene = reaction_scene(reactions, behaviour, sound, options.title)
     if options.output.suffix == ".png":
         save_figure(draw_strips(scene), options.output)
     else:

@@ -43,7 +43,8 @@ def write(behaviour: Behaviour, path: Path) -> None:
     """Both streams of behaviour."""
     if missing := [name for name in NAMES if name not in behaviour.streams]:
         raise ValueError(f"behaviour must hold {' and '.join(missing)}; npz keeps both streams.")
-    np.savez_compressed(path, **{name: behaviour.streams[name] for name in NAMES})
+    streams = behaviour.streams
+    np.savez_compressed(path, emotion=streams["emotion"], coefficients=streams["coefficients"])
 
 
 def _recognises(file: TrackFile) -> bool:

@@ -40,8 +40,8 @@ from .tracker import TrackedFace, TrackerScale
 # That their unit is 10 cm is assumed, as for most models of faces.
 CENTIMETRES = 10
 UNPLEASANT = ("Anger", "Disgust", "Fear", "Sad")
-# "seen": the tracker measures what it follows from. "in part": it measures some of that, or what it measures misleads at
-# times. "guessed": from the probability of an expression alone. "blind": it does not move, whatever the face does.
+# "seen": the tracker measures what it follows from. "in part": it measures some of that, or what it measures misleads
+# at times. "guessed": from the probability of an expression alone. "blind": it never moves, whatever the face does.
 TRUST = ("seen", "in part", "guessed", "blind")
 # Which action units the expressions stand in for.
 UNIT_OF_EXPRESSION: Mapping[str, str] = {"AU9": "Disgust", "AU15": "Sad"}

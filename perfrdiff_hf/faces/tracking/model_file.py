@@ -34,8 +34,8 @@ def find_model(path: PathLike | None = None) -> Path:
     place = model_folder() / MODEL_NAME if path is None else Path(path)
     if not place.is_file():
         raise FileNotFoundError(
-            f"There is no face model at {place}. Fetch it from its maker ({MODEL_BYTES / 1e6:.1f} MB, Apache-2.0) with: "
-            f"perfrdiff track --download_model. Or give the path of a {MODEL_NAME} as face_model."
+            f"There is no face model at {place}. Fetch it from its maker ({MODEL_BYTES / 1e6:.1f} MB, Apache-2.0) "
+            f"with: perfrdiff track --download_model. Or give the path of a {MODEL_NAME} as face_model."
         )
     return place
 

@@ -176,7 +176,7 @@ def _notes(video: Video, seen: _Seen, trusted: dict[str, str], settings: Trackin
     if settings.expression_model is None:
         yield "emotion is derived from the blendshapes (perfrdiff_hf.faces.rules); tears may read as a smile"
     else:
-        yield "emotion is derived from the blendshapes and an expression network (perfrdiff_hf.faces.tracking.channels)"
+        yield "emotion is derived from the blendshapes and an expression network (faces.tracking.channels)"
     yield from (
         f"{word}: {', '.join(name for name, how in trusted.items() if how == word)}"
         for word in TRUST

@@ -1,4 +1,4 @@
-"""What a face tracker is: pictures in, one face out, on the tracker's own scale. Others than MediaPipe's plug in here."""
+"""What a face tracker is: pictures in, one face out, on the tracker's own scale. MediaPipe's is one of them."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ class FaceTracker(ABC):
             seconds: when it was taken; rising by a millisecond at least from call to call.
         """
 
-    def close(self) -> None:
-        """Give back what the tracker holds."""
+    def close(self) -> None:  # noqa: B027
+        """Give back what the tracker holds; most hold nothing."""
 
     def __enter__(self) -> FaceTracker:
         return self

@@ -149,7 +149,7 @@ def open_container(path: Path) -> Any:
 
 
 def upright(pixels: np.ndarray, degrees: int) -> np.ndarray:
-    """A picture `(height, width, 3)` turned counter-clockwise by a multiple of 90 degrees, as phones ask players to."""
+    """A picture `(height, width, 3)` turned counter-clockwise by a multiple of 90 degrees, as phones ask for."""
     return np.rot90(pixels, round(degrees / 90) % 4)
 
 
