@@ -8,6 +8,7 @@ from importlib.util import find_spec
 # Extra of the package -> modules that it brings -> names under which they are installed.
 EXTRAS = {
     "rendering": {"PIL": "pillow", "matplotlib": "matplotlib", "av": "av"},
+    "tracking": {"mediapipe": "mediapipe", "av": "av", "PIL": "pillow", "h5py": "h5py"},
     "live": {"pythonosc": "python-osc"},
     "training": {"sklearn": "scikit-learn", "matplotlib": "matplotlib"},
 }

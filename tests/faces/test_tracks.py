@@ -451,7 +451,7 @@ def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> No
             shown,
             "a.csv",
             "openface",
-            "format must be one of arkit_json, glb, live_link, llv, react2024; given: 'openface'",
+            "format must be one of arkit_json, glb, live_link, llv, npz, react2024; given: 'openface'",
         ),
         (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy"),
         (emotion_only, "a.npy", "react2024", "must hold coefficients"),
