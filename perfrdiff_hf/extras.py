@@ -8,7 +8,9 @@ from importlib.util import find_spec
 # Extra of the package -> modules that it brings -> names under which they are installed.
 EXTRAS = {
     "rendering": {"PIL": "pillow", "matplotlib": "matplotlib", "av": "av"},
-    "live": {"pythonosc": "python-osc"},
+    "live": {
+        "pythonosc": "python-osc", "starlette": "starlette", "uvicorn": "uvicorn", "websockets": "websockets",
+    },
     "training": {"sklearn": "scikit-learn", "matplotlib": "matplotlib"},
 }
 

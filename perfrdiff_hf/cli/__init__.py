@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "score a model, or predictions of any system",
     "generate": "react to a speaker, from files to files",
     "avatar": "put a face track on an avatar: a file, or live over the network",
+    "serve": "a page in the browser: speak, and see listeners react",
     "convert": "convert the authors' checkpoints",
     "demo": "the whole method on a small synthetic world",
 }
