@@ -18,8 +18,8 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # Everything that the page may use: itself. `blob:` is what it has made or been handed, wasm is MediaPipe's.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {scripts}; style-src 'self'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors {ancestors}"
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
 )
 
 

@@ -93,7 +93,7 @@ def create_app(
         await run_in_threadpool(studio.close)
 
     doors = Middleware(Doors, token=token, is_local=is_local)
-    handlers = {kind: _mendable for kind in _STATUS}
+    handlers = dict.fromkeys(_STATUS, _mendable)
     return Starlette(routes=routes, middleware=[doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
 
 

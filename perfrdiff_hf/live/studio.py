@@ -17,7 +17,7 @@ from .recordings import MEDIA_TYPES, MOST_SECONDS
 from .session import Deliver, Limits, Note, Session
 
 
-class StudioFull(RuntimeError):
+class StudioFullError(RuntimeError):
     """There are as many sessions as the limits allow."""
 
 
@@ -80,10 +80,10 @@ class Studio:
         """Count one more session.
 
         Raises:
-            StudioFull: if there are too many.
+            StudioFullError: if there are too many.
         """
         if not self._places.acquire(blocking=False):
-            raise StudioFull(f"All {self.limits.sessions} places are taken. Try again in a while.")
+            raise StudioFullError(f"All {self.limits.sessions} places are taken. Try again in a while.")
 
     def leave_place(self) -> None:
         """Count one session less."""

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..behaviour import FRAME_RATE
 from .messages import FACES, SAMPLE_RATE, decode_binary, decode_json, decode_wishes
 from .session import Session
-from .studio import Studio, StudioFull
+from .studio import Studio, StudioFullError
 
 
 # Messages that wait for a client that does not read; a segment of three reactions is 70 kB.
@@ -42,7 +42,7 @@ class Visit:
         await self.websocket.accept()
         try:
             self.studio.take_place()
-        except StudioFull as full:
+        except StudioFullError as full:
             await self._say_goodbye("full", str(full))
             return
         try:

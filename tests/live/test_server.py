@@ -106,7 +106,7 @@ def test_listeners_are_made_chosen_and_removed(serving: Serving) -> None:
     [
         ("/api/listeners/alice?model=tiny", b"", 400, "rows of 57 float32"),
         ("/api/listeners/alice?model=tiny", face_rows(np.arange(90) / 30).tobytes()[:-3], 400, "rows of 57 float32"),
-        ("/api/listeners/alice?model=tiny", face_rows(np.arange(90) / 30).tobytes(), 400, "at least 10 s"),
+        ("/api/listeners/alice?model=tiny", face_rows(np.arange(90) / 30).tobytes(), 400, "10 s of a face or more"),
         ("/api/listeners/alice?model=tiny", face_rows(np.arange(400) / 30, seen=0).tobytes(), 400, "no face in"),
         ("/api/listeners/alice?model=tiny", face_rows([0, 1e9]).tobytes(), 400, "may last 180 s"),
         ("/api/listeners/alice?model=tiny", face_rows([3, 1]).tobytes(), 400, "run backwards"),
