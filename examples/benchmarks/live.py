@@ -1,4 +1,4 @@
-"""A long session as fast as it goes, over a real WebSocket: does the server's memory stay flat?
+"""A long session as fast as it goes, over a real WebSocket, to see whether the server's memory stays flat.
 
     python examples/benchmarks/live.py --model demo_output/model --minutes 60
 

@@ -88,11 +88,8 @@ def read_inputs(inputs: Mapping[str, Any]) -> Behaviour:
         raise ValueError(f"inputs may hold {[*STREAM_WIDTHS, 'sound']}; given: {sorted(inputs)}.")
     if "audio" in inputs and "sound" in inputs:
         raise ValueError("Give audio or sound, not both.")
-    streams = {
-        name: _frames(name, inputs[name], width)
-        for name, width in STREAM_WIDTHS.items()
-        if inputs.get(name) is not None
-    }
+    given = {name: width for name, width in STREAM_WIDTHS.items() if inputs.get(name) is not None}
+    streams = {name: _frames(name, inputs[name], width) for name, width in given.items()}
     if inputs.get("sound") is not None:
         frames = len(next(iter(streams.values()))) if streams else None
         streams["audio"] = _features(inputs["sound"], frames)

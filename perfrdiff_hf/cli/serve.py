@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Models, listeners, and who may come."""
     parser.add_argument("--model", nargs="+", help="folders of saved pipelines, or their names on the Hub")
     parser.add_argument("--listeners", type=Path, default=Path("listeners"), help="folder of listeners (default here)")
+    parser.add_argument("--fixed", action="store_true", help="visitors make and remove no listeners")
     parser.add_argument("--face_model", type=Path, help="face_landmarker.task, for the camera")
     parser.add_argument("--head", type=Path, help="a .glb with ARKit-named morph targets instead of our own head")
     parser.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
@@ -79,7 +80,7 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     token = options.token or (None if is_local or options.open else secrets.token_urlsafe(16))
     limits = Limits(sessions=options.sessions, session_seconds=60 * options.session_minutes)
     models = load_models(options.model, options.device)
-    studio = Studio(models, ListenerShelf(options.listeners), limits, options.head)
+    studio = Studio(models, ListenerShelf(options.listeners, options.fixed), limits, options.head)
     app = create_app(studio, folder, options.face_model, token, is_local, options.framed_by)
     if options.face_model is None:
         print("No face_model was given: the page will listen to sound alone.")

@@ -27,10 +27,11 @@ class ListenerShelf:
 
     Args:
         folder: where they lie; it is made when the first is saved.
+        is_fixed: whether visitors may neither make nor remove listeners, as where everybody can come in.
     """
 
-    def __init__(self, folder: PathLike):
-        self.folder = Path(folder)
+    def __init__(self, folder: PathLike, is_fixed: bool = False):
+        self.folder, self.is_fixed = Path(folder), is_fixed
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -61,9 +62,11 @@ class ListenerShelf:
             history: `(frames, 58)` at 25 a second, 10 seconds at least.
 
         Raises:
+            PermissionError: if the shelf is fixed.
             FileExistsError: if there is one of this name.
             ValueError: if the name or the history cannot be used, or the model knows no listeners.
         """
+        self._check_open()
         folder, personal = self._folder_of(name), _personal(pipeline)
         least = max(FRAME_RATE * LEAST_SECONDS, pipeline.window_size)
         if len(history) < least:
@@ -84,12 +87,18 @@ class ListenerShelf:
         """Forget a listener.
 
         Raises:
+            PermissionError: if the shelf is fixed.
             FileNotFoundError: if there is none of this name.
         """
+        self._check_open()
         with self._lock:
             if name not in self.names():
                 raise FileNotFoundError(f"There is no listener {name}.")
             shutil.rmtree(self._folder_of(name))
+
+    def _check_open(self) -> None:
+        if self.is_fixed:
+            raise PermissionError("The listeners of this server are fixed: visitors make and remove none.")
 
     def _folder_of(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name != name.strip():

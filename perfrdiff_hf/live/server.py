@@ -35,6 +35,7 @@ from .visit import Visit
 PAGE = Path(__file__).parent / "page"
 # What a visitor can mend, and how HTTP calls it.
 _STATUS = {
+    PermissionError: 403,
     FileNotFoundError: 404,
     FileExistsError: 409,
     BlockingIOError: 503,

@@ -53,7 +53,7 @@ class Studio:
             "models": [
                 {
                     "name": name,
-                    "personal": can_personalise(pipeline),
+                    "personal": can_personalise(pipeline) and not self.shelf.is_fixed,
                     "steps": pipeline.sampling.get("num_inference_steps"),
                 }
                 for name, pipeline in self.models.items()

@@ -68,8 +68,8 @@ def test_a_clip_in_reactions_out(handler: Any, handler_file: ModuleType, clip: A
         num_inference_steps=2,
         generator=torch.Generator().manual_seed(3),
     )
-    np.testing.assert_allclose(answer["reactions"], expected.reactions[0], atol=1e-5)
-    np.testing.assert_allclose(answer["coefficients"], expected.coefficients[0], atol=1e-5)
+    np.testing.assert_allclose(answer["reactions"], expected.reactions[0], atol=1e-4)
+    np.testing.assert_allclose(answer["coefficients"], expected.coefficients[0], atol=1e-4)
 
 
 def test_what_is_missing_may_be_missing(handler: Any, clip: Any) -> None:

@@ -144,6 +144,15 @@ def test_a_listener_is_not_replaced(serving: Serving) -> None:
     assert ask(served, "/api/listeners/nobody", method="DELETE")[0] == 404
 
 
+def test_fixed_listeners(serving: Serving) -> None:
+    served = serving()
+    served.studio.shelf.is_fixed = True
+    status, said = ask(served, "/api/listeners/alice?model=tiny", face_rows(np.arange(400) / 30).tobytes())
+    assert status == 403 and "fixed" in said
+    assert ask(served, "/api/listeners/alice", method="DELETE")[0] == 403
+    assert ask(served, "/api/about")[1]["models"][0]["personal"] is False
+
+
 def test_recordings_become_files(serving: Serving) -> None:
     served = serving()
     reaction = np.zeros((30, 83), np.float32)

@@ -165,6 +165,7 @@ async function openSource(current) {
   const video = freshVideo();
   current.video = video;
   $("preview").classList.toggle("is-camera", !isFile);
+  $("preview").hidden = !(isFile || current.wishes.face);
   if (isFile) {
     const file = $("file").files[0];
     if (!file) throw new Error("Choose a video file.");
@@ -258,6 +259,7 @@ async function end(message) {
   tracker?.stop();
   await current.sound?.close();
   for (const track of current.stream?.getTracks() || []) track.stop();
+  $("preview").hidden = true;
   current.video.srcObject = null;
   closeFile(current.video);
   if (recorder.isOn) record();
