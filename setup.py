@@ -10,11 +10,11 @@ ROOT = Path(__file__).parent
 VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "perfrdiff_hf" / "__init__.py").read_text("utf-8"), re.M)[0]
 
 RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
-LIVE = ["python-osc>=1.9"]
+LIVE = ["python-osc>=1.9", "starlette>=0.45", "uvicorn>=0.34", "websockets>=14"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
-DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3"]
+DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3", "playwright>=1.50"]
 
 DATA_FOLDERS = {"perfrdiff_hf.model_cards": "model_cards", "perfrdiff_hf.configs": "examples/configs"}
 
@@ -30,7 +30,7 @@ setup(
     packages=[*find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
-        "perfrdiff_hf": ["py.typed"],
+        "perfrdiff_hf": ["py.typed", "live/page/*"],
         "perfrdiff_hf.model_cards": ["*.md"],
         "perfrdiff_hf.configs": ["*.yaml", "*/*.yaml"],
     },

@@ -9,7 +9,12 @@ from importlib.util import find_spec
 EXTRAS = {
     "rendering": {"PIL": "pillow", "matplotlib": "matplotlib", "av": "av"},
     "tracking": {"mediapipe": "mediapipe", "av": "av", "PIL": "pillow", "h5py": "h5py"},
-    "live": {"pythonosc": "python-osc"},
+    "live": {
+        "pythonosc": "python-osc",
+        "starlette": "starlette",
+        "uvicorn": "uvicorn",
+        "websockets": "websockets",
+    },
     "training": {"sklearn": "scikit-learn", "matplotlib": "matplotlib"},
 }
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "render": "draw a speaker and reactions, as a video or a picture",
     "generate": "react, with the speaker's sound and face named apart",
     "avatar": "put a face track on an avatar: a file, or live over the network",
+    "serve": "a page in the browser: speak, and see listeners react",
     "convert": "convert the authors' checkpoints",
     "demo": "the whole method on a small synthetic world",
 }
