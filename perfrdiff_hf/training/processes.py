@@ -56,7 +56,7 @@ def train_stage(
         **overrides,
     }
     words = [f"--{name}={value}" for name, value in options.items()]
-    launcher = ["torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0"]
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, "-m", *launcher, "-m", "perfrdiff_hf.cli.train", *words]
     if subprocess.run(command, env=environment).returncode:
