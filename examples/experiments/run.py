@@ -206,9 +206,9 @@ class Maker:
         return load_config(path, self.settings_of(model))
 
     def settings_of(self, model: Model) -> dict[str, str]:
-        """What a model changes, as text; no more steps than a quick run has."""
-        quick = QUICK if self.options.quick else {}
-        return {name: json.dumps(value) for name, value in model.settings.items() if name not in quick}
+        """What a model changes, as text; what the command says goes before it."""
+        told = self.options.overrides
+        return {name: json.dumps(value) for name, value in model.settings.items() if name not in told}
 
     def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
         """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""
