@@ -19,7 +19,7 @@ from tests.baselines.conftest import CONFIGS
 
 
 # Much is learned in few steps at this rate.
-LEARNING: dict[str, Any] = {"steps": 100, "stages.regnn.learning_rate": 1e-3}
+LEARNING: dict[str, Any] = {"steps": 300, "stages.regnn.learning_rate": 1e-3}
 
 
 def test_the_bench_size_is_that_of_the_description() -> None:
@@ -31,7 +31,7 @@ def test_the_bench_size_is_that_of_the_description() -> None:
 
 def test_it_trains(train_system: Any, read_losses: Any) -> None:
     losses = read_losses(train_system("regnn", **LEARNING), "regnn")
-    assert len(losses) == 100 and sum(losses[-60:]) / 60 < 0.9 * sum(losses[:30]) / 30
+    assert len(losses) == 300 and sum(losses[-60:]) / 60 < 0.9 * sum(losses[:30]) / 30
 
 
 def test_reactions_come_back_from_the_space_of_reactions(load: Any, corpus: Any) -> None:
