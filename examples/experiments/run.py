@@ -223,11 +223,11 @@ class Maker:
         return load_config(path, self.settings_of(model))
 
     def settings_of(self, model: Model) -> dict[str, str]:
-        """What a model changes, as text; no more steps than a quick run has."""
-        settings, quick = dict(model.settings), QUICK if self.options.quick else {}
+        """What a model changes, as text; what the command says goes before it."""
+        settings, told = dict(model.settings), self.options.overrides
         if self.options.distil_steps and DISTIL_STEPS in settings:
             settings[DISTIL_STEPS] = self.options.distil_steps
-        return {name: json.dumps(value) for name, value in settings.items() if name not in quick}
+        return {name: json.dumps(value) for name, value in settings.items() if name not in told}
 
     def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
         """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""

@@ -184,7 +184,8 @@ class BEAMERObjective(Objective):
             other = model.decoder.read(model.decoder(latent, size))
             listener = model.encode(emotion, movement) if model.config.online else behaviour[""].detach()
         streams = (slice(0, EMOTION_CHANNELS), slice(EMOTION_CHANNELS, None))
-        parts = reconstruction_losses(*(made[..., channels] for channels in streams), emotion, movement, extractor)
+        own_emotion, own_movement = (made[..., channels] for channels in streams)
+        parts = reconstruction_losses(own_emotion, own_movement, emotion, movement, extractor)
         made, other = (values.unflatten(0, mean.shape[:2]).flatten(1, 2) for values in (made, other))  # whole clips
         alike = [sameness(other[..., channels], made[..., channels]) for channels in streams]
         parts["kl_loss"] = KL_WEIGHT * mean_kl(mean, logvar)

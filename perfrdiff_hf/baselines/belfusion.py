@@ -223,7 +223,7 @@ class LatentDenoiserStage(Stage):
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
-    ) -> LatentDenoiserObjective:
+    ) -> Objective:
         """See `Stage`."""
         return LatentDenoiserObjective(model, feature_extractor, parts, self.new_scheduler(recipe))
 

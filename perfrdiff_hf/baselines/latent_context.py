@@ -124,8 +124,8 @@ class LatentContextReactor(ClipReactor):
 
     def _speaker(self, heard: Mapping[str, Tensor]) -> Tensor:
         """Tokens of whole windows `(batch, windows * window_size, width)`, once for each reaction."""
-        streams = (heard[name] for name in self.streams)
-        tokens = speaker_tokens(self.denoiser, self.emotion_vae, *streams, self.window_size)
+        audio, emotion, movement = (heard[name] for name in ("audio", "emotion", "coefficients"))
+        tokens = speaker_tokens(self.denoiser, self.emotion_vae, audio, emotion, movement, self.window_size)
         return tokens.repeat_interleave(self.num_reactions, dim=0)
 
     def _emotion(self, latents: Tensor) -> Tensor:
@@ -229,7 +229,7 @@ class LatentSequenceDenoiserStage(LatentDenoiserStage):
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
-    ) -> LatentSequenceObjective:
+    ) -> Objective:
         """See `Stage`."""
         return LatentSequenceObjective(model, feature_extractor, parts, self.new_scheduler(recipe))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  (diffusers looks for it beside a component)
 from torch import Tensor, nn
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS
