@@ -33,7 +33,8 @@ def main() -> None:
     network = ExpressionNetwork.from_file(options.expression_model)
     if options.pictures:
         print("| label | by the rules | with the network |\n|---|---|---|")
-        readings = [read(*pair.split("=", 1), options.face_model, network) for pair in options.pictures]
+        pairs = [pair.partition("=") for pair in options.pictures]
+        readings = [read(label, path, options.face_model, network) for label, _, path in pairs]
         right = np.sum(readings, axis=0)
         print(f"right: {right[0]} and {right[1]} of {len(readings)}")
     if options.video:
