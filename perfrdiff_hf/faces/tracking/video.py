@@ -55,7 +55,7 @@ class Video:
     """
 
     def __init__(self, path: Path) -> None:
-        require("tracking", "Videos of faces")
+        require("tracking", "Videos", ["av"])
         if not path.is_file():
             raise FileNotFoundError(f"There is no video {path}.")
         self.path = path
@@ -100,7 +100,7 @@ def read_sound(path: Path) -> tuple[np.ndarray, int] | None:
         ValueError: if the file cannot be read.
         ImportError: if PyAV is not installed.
     """
-    require("tracking", "Videos of faces")
+    require("tracking", "Videos", ["av"])
     import av
 
     with open_container(path) as container:
@@ -125,7 +125,7 @@ def read_sound(path: Path) -> tuple[np.ndarray, int] | None:
 
 def streams_of(path: Path) -> set[str]:
     """What a video file holds: "pictures", "sound" or both; `ValueError` if it cannot be read."""
-    require("tracking", "Videos of faces")
+    require("tracking", "Videos", ["av"])
     with open_container(path) as container:
         found = {"pictures": moving_pictures(container), "sound": next(iter(container.streams.audio), None)}
     return {name for name, stream in found.items() if stream is not None}
