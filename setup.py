@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent
 VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "perfrdiff_hf" / "__init__.py").read_text("utf-8"), re.M)[0]
 
 RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
+# Later versions want OpenCV, and from 0.10.35 on report to their maker how they are used.
+TRACKING = ["mediapipe>=0.10.30,<0.10.32", "av>=14", "pillow>=10", "h5py>=3.10"]
 LIVE = ["python-osc>=1.9", "starlette>=0.45", "uvicorn>=0.34", "websockets>=14"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
@@ -54,10 +56,11 @@ setup(
     ],
     extras_require={
         "rendering": RENDERING,
+        "tracking": TRACKING,
         "live": LIVE,
         "training": TRAINING,
         "peft": PEFT,
         "docs": DOCUMENTATION,
-        "dev": RENDERING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
+        "dev": RENDERING + TRACKING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
     },
 )

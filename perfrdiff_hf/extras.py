@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 
@@ -19,17 +20,19 @@ EXTRAS = {
 }
 
 
-def require(extra: str, purpose: str) -> None:
+def require(extra: str, purpose: str, modules: Sequence[str] | None = None) -> None:
     """See that the libraries of an extra are installed.
 
     Args:
         extra: one of `EXTRAS`.
         purpose: what they are needed for, as the beginning of a sentence: "Pictures and videos".
+        modules: which of the extra's are needed; None: all.
 
     Raises:
         ImportError: if one is missing, with the command that helps.
     """
-    missing = [package for module, package in EXTRAS[extra].items() if find_spec(module) is None]
+    wanted = EXTRAS[extra] if modules is None else modules
+    missing = [package for module, package in EXTRAS[extra].items() if module in wanted and find_spec(module) is None]
     if missing:
         raise ImportError(
             f"{purpose} need {', '.join(missing)}. Install them with: pip install 'perfrdiff_hf[{extra}]'"

