@@ -4,7 +4,7 @@
     serve run examples.serve_ray:build model=demo_output/model replicas=2 face_model=face_landmarker.task
 
 Each replica holds the models and an engine of its own. A session is one WebSocket, and stays with the replica that it
-began on. If that replica dies, its pages are told that the connection was lost and may begin anew on another one, which
+began on. If that replica dies, its pages are told that the connection was lost, and may begin anew on another one that
 Ray chooses; sessions on other replicas notice nothing. Listeners lie in a folder that all replicas see.
 """
 

@@ -188,7 +188,8 @@ def test_two_pages_and_a_reload(visit: Callable[..., Any]) -> None:
 def test_a_denied_camera_and_a_broken_file_are_named(visit: Callable[..., Any], tmp_path: Path) -> None:
     page = visit()
     page.evaluate(
-        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }"
+        "() => { const denied = () => Promise.reject(new DOMException('', 'NotAllowedError'));"
+        " navigator.mediaDevices.getUserMedia = denied; }"
     )
     page.get_by_role("button", name="Start").click()
     said = page.get_by_role("alert")
@@ -218,6 +219,10 @@ def test_keyboard_theme_and_what_axe_says(visit: Callable[..., Any]) -> None:
         # As code of the test and not of the page, whose policy forbids what does not come from the server.
         page.evaluate(Path(AXE).read_text(encoding="utf-8") + "; null")
         found = page.evaluate("axe.run().then((result) => result.violations)")
-        serious = [entry["id"] for entry in found if entry["impact"] in ("serious", "critical")]
+        serious = [
+            (entry["id"], [node["html"] for node in entry["nodes"]])
+            for entry in found
+            if entry["impact"] in ("serious", "critical")
+        ]
         assert serious == []
         page.get_by_role("button", name="Dark").click()
