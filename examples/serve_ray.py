@@ -11,6 +11,7 @@ Ray chooses; sessions on other replicas notice nothing. Listeners lie in a folde
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def main() -> None:
         if options[name]:  # replicas run in folders of their own
             options[name] = str(Path(options[name]).resolve())
     options["model"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in options["model"]]
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its maker
     serve.start(http_options={"host": host, "port": port})
     serve.run(build(options), name="listeners")
     print(f"The page is at http://{host}:{port}/  (ctrl-c ends it)", flush=True)

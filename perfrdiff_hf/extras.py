@@ -9,7 +9,10 @@ from importlib.util import find_spec
 EXTRAS = {
     "rendering": {"PIL": "pillow", "matplotlib": "matplotlib", "av": "av"},
     "live": {
-        "pythonosc": "python-osc", "starlette": "starlette", "uvicorn": "uvicorn", "websockets": "websockets",
+        "pythonosc": "python-osc",
+        "starlette": "starlette",
+        "uvicorn": "uvicorn",
+        "websockets": "websockets",
     },
     "training": {"sklearn": "scikit-learn", "matplotlib": "matplotlib"},
 }
