@@ -4,13 +4,14 @@
     serve run examples.serve_ray:build model=demo_output/model replicas=2 face_model=face_landmarker.task
 
 Each replica holds the models and an engine of its own. A session is one WebSocket, and stays with the replica that it
-began on. If that replica dies, its pages are told that the connection was lost and may begin anew on another one, which
+began on. If that replica dies, its pages are told that the connection was lost, and may begin anew on another one that
 Ray chooses; sessions on other replicas notice nothing. Listeners lie in a folder that all replicas see.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def build(settings: dict[str, Any]) -> serve.Application:
     class Listeners:
         pass
 
-    return Listeners.bind()
+    deployment: Any = Listeners  # what the decorators made of it
+    return deployment.bind()
 
 
 def main() -> None:
@@ -123,6 +125,7 @@ def main() -> None:
         if options[name]:  # replicas run in folders of their own
             options[name] = str(Path(options[name]).resolve())
     options["model"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in options["model"]]
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its maker
     serve.start(http_options={"host": host, "port": port})
     serve.run(build(options), name="listeners")
     print(f"The page is at http://{host}:{port}/  (ctrl-c ends it)", flush=True)

@@ -64,8 +64,9 @@ class Visit:
             return "refused", str(error)
         self._put({"type": "started", "notes": session.notes, **_timing(session)})
         tasks = [asyncio.create_task(self._listen(session)), asyncio.create_task(self._write())]
+        watched: list[asyncio.Future[Any]] = [*tasks, self._ended]
         try:
-            await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.studio.engine.remove(session)
             for task in tasks:

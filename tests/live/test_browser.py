@@ -168,6 +168,29 @@ def test_a_face_is_tracked_here_and_mirrored(visit: Callable[..., Any]) -> None:
     assert page.evaluate("window.page.seen") > 0
 
 
+@with_tracker
+def test_a_listener_is_made_of_a_video(
+    visit: Callable[..., Any], serving: Callable[..., Served], make_pipeline: Callable[..., Any]
+) -> None:
+    page = visit(served=serving({"tiny": make_pipeline()}, vendor=VENDOR, face_model=FACE_MODEL))
+    page.get_by_role("button", name="Make a listener").click()
+    page.get_by_label("Name").fill("alice")
+    page.get_by_label("a video file, up to a minute of it").check()
+    page.locator("#people-file").set_input_files(str(VIDEO))
+    page.get_by_label("this person has agreed").check()
+    page.get_by_role("button", name="Begin").click()
+    until(page, "document.getElementById('people-said').textContent.includes('listens from now on')")
+    picture(page, "listener_1280")
+    assert page.served.studio.shelf.names() == ["alice"]
+    page.get_by_role("button", name="Close").click()
+    assert page.get_by_label("Listener 1").input_value() == "alice"
+    page.on("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Make a listener").click()
+    page.get_by_role("button", name="Remove").click()
+    until(page, "document.getElementById('people-said').textContent.includes('is gone')")
+    assert page.served.studio.shelf.names() == []
+
+
 def test_two_pages_and_a_reload(visit: Callable[..., Any]) -> None:
     one = visit()
     one.get_by_role("button", name="One more beside").click()
@@ -188,7 +211,8 @@ def test_two_pages_and_a_reload(visit: Callable[..., Any]) -> None:
 def test_a_denied_camera_and_a_broken_file_are_named(visit: Callable[..., Any], tmp_path: Path) -> None:
     page = visit()
     page.evaluate(
-        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }"
+        "() => { const denied = () => Promise.reject(new DOMException('', 'NotAllowedError'));"
+        " navigator.mediaDevices.getUserMedia = denied; }"
     )
     page.get_by_role("button", name="Start").click()
     said = page.get_by_role("alert")
@@ -218,6 +242,10 @@ def test_keyboard_theme_and_what_axe_says(visit: Callable[..., Any]) -> None:
         # As code of the test and not of the page, whose policy forbids what does not come from the server.
         page.evaluate(Path(AXE).read_text(encoding="utf-8") + "; null")
         found = page.evaluate("axe.run().then((result) => result.violations)")
-        serious = [entry["id"] for entry in found if entry["impact"] in ("serious", "critical")]
+        serious = [
+            (entry["id"], [node["html"] for node in entry["nodes"]])
+            for entry in found
+            if entry["impact"] in ("serious", "critical")
+        ]
         assert serious == []
         page.get_by_role("button", name="Dark").click()

@@ -23,6 +23,7 @@ export class Faces {
     this.fastest = stage.isSoftware ? Math.min(fastest, SOFTWARE_RATE) : fastest;
     this.moods = MOODS.map(([shapes, least, text]) => [shapes.map((name) => names.indexOf(name)), least, text]);
     this.cost = 0;
+    this.onDraw = () => {};
     this.draw = this.draw.bind(this);
     this.schedule();
   }
@@ -71,6 +72,7 @@ export class Faces {
       this.describe(card, began / 1000);
     }
     this.drawn += 1;
+    this.onDraw();
     this.cost = 0.8 * this.cost + (0.2 * (performance.now() - began)) / 1000;
     this.schedule();
   }

@@ -30,6 +30,7 @@ async function main() {
   tell("Loading the head ...");
   const stage = await Stage.load("head.glb", about.blendshapes);
   faces = new Faces($("stage"), stage, about.blendshapes, Number(parameters.get("fps")) || 60);
+  faces.onDraw = () => session?.meter?.look(faces.position(0), session.clock());
   recorder = new Recorder(about.recording_seconds);
   const people = new People({ tracker: openTracker, model: () => $("model").value, onChange: showListeners });
   addListener();
@@ -309,7 +310,6 @@ async function save(suffix, button) {
 
 function showFigures() {
   if (session?.meter) {
-    session.meter.look(faces.position(0), session.clock());
     page.delay = { median: session.meter.quantile(0.5), p95: session.meter.quantile(0.95) };
     page.delays = session.meter.delays.length;
     const seconds = (value) => (value === null ? "-" : `${value.toFixed(1)} s`);

@@ -1,0 +1,80 @@
+"""From faces at any times to frames at 25 a second, and to a listener's history."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perfrdiff_hf.behaviour import BLENDSHAPE_NAMES, BLENDSHAPES, MEAN_FACE
+from perfrdiff_hf.faces.motion import face_motion
+from perfrdiff_hf.live.camera import FaceFrames, behaviour_of_faces, history_of_faces
+
+
+SMILE = 2 + BLENDSHAPE_NAMES.index("mouthSmileLeft")
+
+
+def rows(*faces: tuple[float, float, float]) -> np.ndarray:
+    """Seconds, whether a face is seen, and how much it smiles."""
+    made = np.zeros((len(faces), 57), dtype=np.float32)
+    made[:, [0, 1, SMILE]] = faces
+    return made
+
+
+def smiles(frames: np.ndarray) -> np.ndarray:
+    return frames[:, SMILE - 2]
+
+
+@pytest.mark.parametrize("rate", [12.0, 25.0, 30.0, 59.94])
+def test_any_rate_becomes_25(rate: float) -> None:
+    """A smile that grows evenly does so in the frames, however the camera cuts it and the rows come."""
+    times = np.arange(0, 4, 1 / rate)
+    made = rows(*[(time, 1, time / 4) for time in times])
+    feed = FaceFrames()
+    frames = np.concatenate([feed.add(part) for part in np.array_split(made, 7)])
+    assert feed.frames == len(frames) == int(times[-1] * 25 + 1e-4) + 1
+    np.testing.assert_allclose(smiles(frames), np.arange(len(frames)) / 100, atol=1e-5)
+
+
+def test_lost_faces_are_held_and_late_ones_move_what_comes() -> None:
+    feed = FaceFrames()
+    frames = feed.add(rows((0, 1, 0.2), (0.4, 1, 0.4), (0.8, 0, 0.9)))
+    assert feed.lost_rows == 1
+    np.testing.assert_allclose(smiles(frames)[10:], 0.4, atol=1e-6)
+    held = feed.hold(50)
+    assert len(held) == 50 - len(frames) and np.all(smiles(held) == np.float32(0.4))
+    assert len(feed.add(rows((1.0, 1, 0.8)))) == 0  # its frame was given already
+    np.testing.assert_allclose(smiles(feed.add(rows((2.2, 1, 0.8)))), 0.8)
+    # After more than a second without a face there is no line to draw.
+    np.testing.assert_allclose(smiles(feed.add(rows((4.2, 1, 0.1)))), 0.1)
+
+
+def test_the_resting_face_of_a_person() -> None:
+    feed = FaceFrames()
+    feed.add(rows(*[(time, 1, 0.3) for time in np.arange(0, 2, 0.05)]))
+    feed.take_rest()
+    np.testing.assert_allclose(smiles(feed.add(rows((2.1, 1, 0.3), (2.2, 1, 0.8))))[-1], 0.5, atol=1e-6)
+    assert smiles(feed.add(rows((2.3, 1, 0.1))))[-1] == 0
+
+
+def test_faces_become_behaviour_and_come_back() -> None:
+    faces = np.zeros((3, 55), dtype=np.float32)
+    faces[1, :52], faces[2, 52:] = np.linspace(0, 0.5, 52), (0.1, -0.2, 0.05)
+    behaviour = behaviour_of_faces(faces)
+    np.testing.assert_allclose(behaviour.streams["coefficients"][0][BLENDSHAPES], MEAN_FACE[BLENDSHAPES], atol=1e-6)
+    motion = face_motion(behaviour.streams["coefficients"])
+    np.testing.assert_allclose(motion.rotation, faces[:, 52:], atol=1e-5)
+    # What REACT's scale cannot hold is cut; below that, Apple's numbers come back.
+    kept = behaviour.streams["coefficients"][1][BLENDSHAPES] < 1
+    np.testing.assert_allclose(motion.blendshapes[1][kept], faces[1, :52][kept], atol=1e-5)
+
+
+def test_a_history_is_at_25_whatever_the_camera() -> None:
+    made = rows(*[(10 + time, 1, 0.4) for time in np.arange(0, 12, 1 / 30)])
+    made[50:60, 1] = 0
+    history = history_of_faces(np.concatenate([made, made[-1:]]))
+    assert history.shape == (300, 58)
+    np.testing.assert_allclose(face_motion(history).blendshapes[:, SMILE - 2], 0.4, atol=1e-5)
+    with pytest.raises(ValueError, match="no face in this recording"):
+        history_of_faces(rows((0, 0, 0), (1, 0, 0)))
+    with pytest.raises(ValueError, match="may last 180 s"):
+        history_of_faces(rows((0, 1, 0), (1000, 1, 0)))
