@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -110,7 +111,7 @@ class Visit:
                 if mistakes >= self.limits.mistakes:
                     self._end("mistakes", f"{mistakes} messages could not be used. The last: {error}")
 
-    def _take(self, session: Session, message: dict[str, Any], elapsed: float) -> None:
+    def _take(self, session: Session, message: Mapping[str, Any], elapsed: float) -> None:
         if message.get("bytes") is not None:
             kind, values = decode_binary(message["bytes"])
             if kind == FACES:
