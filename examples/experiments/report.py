@@ -2,7 +2,7 @@
 
     python examples/experiments/report.py --check quality
     python examples/experiments/report.py --table ablations
-    python examples/experiments/report.py --table 3
+    python examples/experiments/report.py --table 3 --plot table3.png
     python examples/experiments/report.py --check tables
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
@@ -25,6 +25,7 @@ import paper_tables
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
 from perfrdiff_hf.evaluation.tables import Table, number
+from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.metrics.statistics import paired_test
 
 
@@ -182,13 +183,18 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES))
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--plot", type=Path, help="picture of a table of the paper to write, such as table3.png")
     options = parser.parse_args(arguments)
+    if options.plot and options.table not in paper_tables.TABLES:
+        parser.error(f"--plot needs --table with one of {', '.join(paper_tables.TABLES)}.")
     if options.table in TABLES:
         print(compared(TABLES[options.table], options.results / options.table).markdown())
         return 0
     if options.table:
         table, note = paper_tables.paper_table(options.table, options.results)
         print(table.latex() if options.latex else f"{table.markdown()}\n\n{note}")
+        if options.plot:
+            plot(options.table, options.results, options.plot)
         return 0
     if options.check == "tables":
         table, missed = paper_tables.check_tables(options.results)
@@ -197,6 +203,16 @@ def main(arguments: list[str] | None = None) -> int:
     print(table.markdown())
     print(f"\n{missed} missed." if missed else "\nAll met.")
     return 1 if missed else 0
+
+
+def plot(name: str, results: Path, path: Path) -> None:
+    """Draw a table of the paper."""
+    from paper_plots import rows_figure, styles_figure
+
+    made, _ = paper_tables.read_table(name, results)
+    figure = styles_figure(made) if name == "4b" else rows_figure(name, made)
+    with file_beside(path) as beside:
+        figure.savefig(beside, dpi=150)
 
 
 def read_worlds(folder: Path) -> dict[str, Figures]:

@@ -7,10 +7,12 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import run
 import yaml
 from paper_rows import MODELS, TABLES
+from PIL import Image
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
@@ -164,7 +166,10 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     assert "*personalised, another's history*" in lines and "another data set" in printed
     assert report["main"](["--table", "3", "--latex", *results]) == 0
     assert r"\toprule" in capsys.readouterr().out
-    assert report["main"](["--table", "4b", *results]) == 0
+    for name, plotted in (("3", "rows.png"), ("4b", "styles.png")):
+        assert report["main"](["--table", name, "--plot", str(place / plotted), *results]) == 0
+        with Image.open(place / plotted) as picture:
+            assert np.asarray(picture.convert("L")).std() > 10
     assert "Not made yet: 2 s, 5 s, 20 s, 30 s." in capsys.readouterr().out
     assert report["main"](["--check", "tables", *results]) == 1
     printed = capsys.readouterr().out
