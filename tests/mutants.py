@@ -40,6 +40,7 @@ FILES = {
     "downloading": ("perfrdiff_hf/pipelines/downloading.py", "tests/pipelines/test_downloading.py"),
     "emotion_vae": ("perfrdiff_hf/models/emotion_vae.py", "tests/models/test_emotion_vae.py"),
     "examples": ("perfrdiff_hf/data/windows.py", "tests/data/test_windows.py"),
+    "finishing": ("perfrdiff_hf/pipelines/finishing.py", "tests/pipelines"),
     "fusing": ("perfrdiff_hf/models/fusing.py", "tests/models/test_fusing.py tests/models/test_lora.py"),
     "gafrg": ("perfrdiff_hf/models/gafrg.py", "tests/models tests/conversion/test_models.py"),
     "histories": ("perfrdiff_hf/data/histories.py", "tests/data/test_door.py tests/data/test_windows.py"),
