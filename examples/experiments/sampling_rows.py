@@ -30,7 +30,7 @@ DISTIL_STEPS = "stages.student_denoiser.max_steps"
 
 
 def _student(steps: int) -> Model:
-    learning = {"batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 50}
+    learning = {"batch_size": 16, "learning_rate": 3e-4, "warmup_steps": 50}
     return Model(
         {
             "models.student_denoiser.num_inference_steps": steps,
@@ -40,7 +40,7 @@ def _student(steps: int) -> Model:
         },
         ("student_denoiser",),
         "student",
-        RECIPE,
+        on=RECIPE,
     )
 
 
