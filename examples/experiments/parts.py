@@ -60,7 +60,7 @@ def train_stage(
         if perfrdiff(["train", *map(str, words)]):
             raise RuntimeError(f"The stage {stage} of {folder} could not be trained.")
         return
-    together = ["--nproc_per_node", processes, "--master_port", 0, "-m", "perfrdiff_hf.cli.train"]
+    together = ["--standalone", "--nproc_per_node", processes, "-m", "perfrdiff_hf.cli.train"]
     run_module("torch.distributed.run", *together, *words)
 
 
