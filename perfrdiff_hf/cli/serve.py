@@ -1,12 +1,13 @@
 """A page in the browser: speak to a camera and a microphone, and see up to three listeners react.
 
     perfrdiff serve --install                                    # once: three.js and MediaPipe, through npm
-    perfrdiff serve --model demo_output/model --face_model face_landmarker.task
-    perfrdiff serve --model MODEL --face_model face_landmarker.task --host 0.0.0.0     # with a token
+    perfrdiff track --download_model                             # once: the face model, from its maker
+    perfrdiff serve --model demo_output/model
+    perfrdiff serve --model MODEL --host 0.0.0.0                 # with a token
 
 Faces are tracked in the browser, so that no picture leaves the machine. The face model is MediaPipe's Face
-Landmarker, which everybody fetches for themselves; without it the page listens to sound alone. Nothing but `--install`
-fetches anything from the network.
+Landmarker, which everybody fetches for themselves; without it the page listens to sound alone. Nothing but those two
+commands fetches anything from the network.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", help="folders of saved pipelines, or their names on the Hub")
     parser.add_argument("--listeners", type=Path, default=Path("listeners"), help="folder of listeners (default here)")
     parser.add_argument("--fixed", action="store_true", help="visitors make and remove no listeners")
-    parser.add_argument("--face_model", type=Path, help="face_landmarker.task, for the camera")
+    parser.add_argument("--face_model", type=Path, help="face_landmarker.task (default: as `track` downloads it)")
     parser.add_argument("--head", type=Path, help="a .glb with ARKit-named morph targets instead of our own head")
     parser.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
     parser.add_argument("--install", action="store_true", help="fetch the page's libraries through npm, and end")
@@ -81,12 +82,24 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     limits = Limits(sessions=options.sessions, session_seconds=60 * options.session_minutes)
     models = load_models(options.model, options.device)
     studio = Studio(models, ListenerShelf(options.listeners, options.fixed), limits, options.head)
-    app = create_app(studio, folder, options.face_model, token, is_local, options.framed_by)
-    if options.face_model is None:
-        print("No face_model was given: the page will listen to sound alone.")
+    face_model = find_face_model(options.face_model)
+    app = create_app(studio, folder, face_model, token, is_local, options.framed_by)
+    if face_model is None:
+        print("There is no face model (perfrdiff track --download_model): the page will listen to sound alone.")
     key = f"#token={token}" if token else ""
     print(f"The page is at http://{options.host}:{options.port}/{key}  (ctrl-c ends it)", flush=True)
     run_server(app, options.host, options.port)
+
+
+def find_face_model(path: Path | None) -> Path | None:
+    """The face model that was given, or else the one that was downloaded, if there is one.
+
+    Raises:
+        FileNotFoundError: if there is none where it should be.
+    """
+    from ..faces.tracking.model_file import find_model, is_downloaded
+
+    return find_model(path) if path or is_downloaded() else None
 
 
 def load_models(names: list[str], device: str) -> dict[str, ReactionPipeline]:

@@ -1,4 +1,4 @@
-"""Faces as a camera brings them, at any times, as frames of behaviour at 25 a second."""
+"""Faces as the page's tracker, MediaPipe in the browser, brings them: behaviour at 25 frames a second."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections import deque
 
 import numpy as np
 
-from ..behaviour import FRAME_RATE, Behaviour
-from ..faces.formats.arkit import arkit_track
+from ..behaviour import BLENDSHAPES, FRAME_RATE, MEAN_FACE, ROTATION, Behaviour
+from ..faces import rules
 from ..faces.motion import AHEAD
-from ..faces.rules import binary_action_units
+from ..faces.tracking.channels import emotion_of_faces
+from ..faces.tracking.face_landmarker import mediapipe_scale
 from ..faces.tracks import LONGEST_BRIDGE_SECONDS, resample_track
-from .messages import FACE_WIDTH, MOST_FACES
+from .messages import MOST_FACES
 
 
+SCALE = mediapipe_scale()
 # How much of the past is taken for how a face rests.
 RESTING_SECONDS = 1.0
 # Of a recording from which a listener is made.
@@ -30,18 +32,19 @@ class FaceFrames:
     Attributes:
         frames: how many were given so far.
         lost_rows: in how many rows nobody was seen.
+        rest: `(55,)` how this person rests, for `behaviour_of_faces`; as anybody does until `take_rest`.
     """
 
     def __init__(self) -> None:
         self.frames = 0
         self.lost_rows = 0
-        self._face = np.zeros(FACE_WIDTH - 2, dtype=np.float32)
+        self.rest = resting_face()
+        self._face = self.rest
         self._seconds: float | None = None
-        self._rest = np.zeros(FACE_WIDTH - 2, dtype=np.float32)
         self._recent: deque[tuple[float, np.ndarray]] = deque(maxlen=MOST_FACES)
 
     def add(self, rows: np.ndarray) -> np.ndarray:
-        """The frames `(frames, 55)` that rows `(rows, 57)` complete, blendshapes on Apple's scale and angles."""
+        """The frames `(frames, 55)` that rows `(rows, 57)` complete, on the tracker's scale."""
         given = [self._add_row(float(row[0]), bool(row[1] > 0.5), row[2:]) for row in rows]
         return np.concatenate(given)
 
@@ -49,13 +52,13 @@ class FaceFrames:
         """The last face again, for all frames before frame `until` that were not given yet."""
         missing = max(0, until - self.frames)
         self.frames += missing
-        return self._from_rest(np.tile(self._face, (missing, 1)))
+        return np.tile(self._face, (missing, 1))
 
     def take_rest(self) -> None:
         """Take the mean face of the last second for the person's resting one."""
         if self._recent:
             last = self._recent[-1][0]
-            self._rest = np.mean([face for at, face in self._recent if at > last - RESTING_SECONDS], axis=0)
+            self.rest = np.mean([face for at, face in self._recent if at > last - RESTING_SECONDS], axis=0)
 
     def _add_row(self, seconds: float, seen: bool, face: np.ndarray) -> np.ndarray:
         until = int(seconds * FRAME_RATE + 1e-4) + 1
@@ -70,22 +73,28 @@ class FaceFrames:
         at = np.arange(self.frames, until) / FRAME_RATE
         share = np.clip((at - last) / (seconds - last), 0, 1)[:, None]
         self.frames = max(self.frames, until)
-        return self._from_rest((before + share * (self._face - before)).astype(np.float32))
-
-    def _from_rest(self, faces: np.ndarray) -> np.ndarray:
-        moved = faces - self._rest
-        moved[:, :-3] = np.clip(moved[:, :-3], 0, 1)
-        return moved
+        return (before + share * (self._face - before)).astype(np.float32)
 
 
-def behaviour_of_faces(faces: np.ndarray) -> Behaviour:
-    """Emotion and coefficients of faces `(frames, 55)`, by the rules for Apple's scale (`faces.rules`)."""
-    seen = np.ones(len(faces), dtype=bool)
-    times = np.arange(len(faces)) / FRAME_RATE
-    track = arkit_track("camera", times, seen, faces[:, :-3], faces[:, -3:] + AHEAD, True, [])
+def resting_face() -> np.ndarray:
+    """What the tracker says of a face `(55,)` that rests and looks ahead."""
+    return np.concatenate([SCALE.rest, np.zeros(3, dtype=np.float32)])
+
+
+def behaviour_of_faces(faces: np.ndarray, rest: np.ndarray | None = None) -> Behaviour:
+    """Emotion and coefficients of faces, as `faces.tracking` has them of a video, without a second reading.
+
+    Args:
+        faces: `(frames, 55)` blendshapes on MediaPipe's scale, and angles.
+        rest: `(55,)` how this person rests; None: as anybody does.
+    """
+    rest = resting_face() if rest is None else rest
+    activation = SCALE.activation(faces[:, :-3], neutral=rest[:-3])
+    coefficients = np.tile(MEAN_FACE, (len(faces), 1))
+    coefficients[:, BLENDSHAPES] = rules.react_blendshapes(activation)
+    coefficients[:, ROTATION] = AHEAD + faces[:, -3:] - rest[-3:]
     return Behaviour(
-        emotion=binary_action_units(track.emotion.astype(np.float32)),
-        coefficients=track.coefficients.astype(np.float32),
+        emotion=rules.binary_action_units(emotion_of_faces(activation)), coefficients=coefficients.astype(np.float32)
     )
 
 

@@ -28,12 +28,13 @@ from ..faces.motion import FaceMotion
 SAMPLE_RATE = 16_000
 FACES, SOUND, SEGMENT = 1, 2, 3
 # A row of a face: seconds since the session began; 1 if a face is seen, else 0, and what follows means nothing; 52
-# blendshapes on Apple's scale in the order of `BLENDSHAPE_NAMES`; pitch, yaw and roll in radians, as in `FaceMotion`.
+# blendshapes on MediaPipe's scale in the order of `BLENDSHAPE_NAMES`; pitch, yaw and roll in radians as in
+# `FaceMotion`.
 FACE_WIDTH = 2 + len(BLENDSHAPE_NAMES) + 3
 # Of one live message: a second and a half of sound, or of faces at 60 a second.
 MOST_SAMPLES = 3 * SAMPLE_RATE // 2
 MOST_FACES = 90
-# Beyond these no tracker goes; blendshapes of Apple's scale end at 1.
+# Beyond these no tracker goes; blendshapes end at 1.
 LARGEST_BLENDSHAPE = 1.5
 LARGEST_ANGLE = np.pi
 MOST_LISTENERS = 3

@@ -208,7 +208,7 @@ class Session:
     def _hear_faces(self, faces: np.ndarray) -> None:
         first = self._faces.frames - len(faces)
         if len(faces) and "emotion" in self._kinds:
-            behaviour = behaviour_of_faces(faces)
+            behaviour = behaviour_of_faces(faces, self._faces.rest)
             for kind, values in behaviour.streams.items():
                 self._hear(kind, values, first)
 

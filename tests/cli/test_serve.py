@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perfrdiff_hf.cli import main
+from perfrdiff_hf.cli.serve import find_face_model
 from perfrdiff_hf.live import installing
 
 
@@ -26,6 +27,18 @@ def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", "")
     refused("serve", "--install", "--page_dir", tmp_path / "page", match="npm was not found")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_face_model_is_the_one_given_or_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFRDIFF_HOME", str(tmp_path))
+    assert find_face_model(None) is None
+    downloaded, given = tmp_path / "face_landmarker.task", tmp_path / "given.task"
+    downloaded.touch()
+    assert find_face_model(None) == downloaded
+    with pytest.raises(FileNotFoundError, match="perfrdiff track --download_model"):
+        find_face_model(given)
+    given.touch()
+    assert find_face_model(given) == given
 
 
 def test_install_takes_what_npm_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perfrdiff_hf.behaviour import BLENDSHAPE_NAMES, BLENDSHAPES, MEAN_FACE
-from perfrdiff_hf.faces.motion import face_motion
+from perfrdiff_hf.behaviour import BLENDSHAPE_NAMES, BLENDSHAPES, MEAN_FACE, ROTATION
+from perfrdiff_hf.faces.motion import AHEAD, face_motion
+from perfrdiff_hf.faces.rules import binary_action_units
+from perfrdiff_hf.faces.tracking.channels import coefficients_of_faces, emotion_of_faces
+from perfrdiff_hf.faces.tracking.face_landmarker import mediapipe_scale
+from perfrdiff_hf.faces.tracking.tracker import Box, TrackedFace
 from perfrdiff_hf.live.camera import FaceFrames, behaviour_of_faces, history_of_faces
 
 
@@ -49,23 +53,30 @@ def test_lost_faces_are_held_and_late_ones_move_what_comes() -> None:
 
 
 def test_the_resting_face_of_a_person() -> None:
+    """What a person's face does at rest is no movement, and nothing before the first face is one."""
     feed = FaceFrames()
+    still = behaviour_of_faces(feed.hold(2), feed.rest).streams
+    np.testing.assert_allclose(still["coefficients"][1, BLENDSHAPES], MEAN_FACE[BLENDSHAPES], atol=1e-6)
+    np.testing.assert_allclose(still["coefficients"][1, ROTATION], AHEAD, atol=1e-6)
     feed.add(rows(*[(time, 1, 0.3) for time in np.arange(0, 2, 0.05)]))
     feed.take_rest()
-    np.testing.assert_allclose(smiles(feed.add(rows((2.1, 1, 0.3), (2.2, 1, 0.8))))[-1], 0.5, atol=1e-6)
-    assert smiles(feed.add(rows((2.3, 1, 0.1))))[-1] == 0
+    frames = np.concatenate([feed.add(rows((2.1, 1, 0.3))), feed.add(rows((2.2, 1, 0.8)))])
+    moved = behaviour_of_faces(frames, feed.rest).streams["coefficients"]
+    channel = BLENDSHAPE_NAMES.index("mouthSmileLeft")
+    assert moved[0, channel] == pytest.approx(MEAN_FACE[channel])
+    assert moved[-1, channel] > MEAN_FACE[channel] + 0.1
 
 
-def test_faces_become_behaviour_and_come_back() -> None:
-    faces = np.zeros((3, 55), dtype=np.float32)
-    faces[1, :52], faces[2, 52:] = np.linspace(0, 0.5, 52), (0.1, -0.2, 0.05)
-    behaviour = behaviour_of_faces(faces)
-    np.testing.assert_allclose(behaviour.streams["coefficients"][0][BLENDSHAPES], MEAN_FACE[BLENDSHAPES], atol=1e-6)
-    motion = face_motion(behaviour.streams["coefficients"])
-    np.testing.assert_allclose(motion.rotation, faces[:, 52:], atol=1e-5)
-    # What REACT's scale cannot hold is cut; below that, Apple's numbers come back.
-    kept = behaviour.streams["coefficients"][1][BLENDSHAPES] < 1
-    np.testing.assert_allclose(motion.blendshapes[1][kept], faces[1, :52][kept], atol=1e-5)
+def test_faces_become_what_a_video_of_them_becomes() -> None:
+    """The page's tracker and the video's are one network, on one scale."""
+    rng = np.random.default_rng(0)
+    faces = rng.uniform(0, 0.6, (30, 55)).astype(np.float32)
+    tracked = [TrackedFace(face[:52], face[52:], np.zeros(3), Box(0, 0, 1, 1)) for face in faces]
+    activation = mediapipe_scale().activation(faces[:, :52])
+    streams = behaviour_of_faces(faces).streams
+    np.testing.assert_allclose(streams["coefficients"], coefficients_of_faces(activation, tracked), atol=1e-5)
+    np.testing.assert_array_equal(streams["emotion"], binary_action_units(emotion_of_faces(activation)))
+    np.testing.assert_allclose(face_motion(streams["coefficients"]).rotation, faces[:, 52:], atol=1e-5)
 
 
 def test_a_history_is_at_25_whatever_the_camera() -> None:

@@ -25,6 +25,11 @@ def model_folder() -> Path:
     return Path(os.environ.get("PERFRDIFF_HOME", Path.home() / ".cache" / "perfrdiff_hf"))
 
 
+def is_downloaded() -> bool:
+    """Whether `download_model` has kept a model file."""
+    return (model_folder() / MODEL_NAME).is_file()
+
+
 def find_model(path: PathLike | None = None) -> Path:
     """The model file: at a given path, or where `download_model` keeps it. Nothing is fetched.
 
