@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install demo test check docs mutants clean
+.PHONY: install demo page test check docs mutants clean
 
 install: $(VENV)/.installed
 
@@ -16,6 +16,10 @@ $(VENV)/.installed: setup.py constraints.txt
 
 demo: install
 	$(BIN)/perfrdiff demo --output demo_output
+
+# What the live page needs of others, through npm, into the user's cache.
+page: install
+	$(BIN)/perfrdiff serve --install
 
 # Tests start processes of their own, and two threads on one busy core wait for each other.
 test: install

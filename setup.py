@@ -10,11 +10,13 @@ ROOT = Path(__file__).parent
 VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "perfrdiff_hf" / "__init__.py").read_text("utf-8"), re.M)[0]
 
 RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
-LIVE = ["python-osc>=1.9"]
+# Later versions want OpenCV, and from 0.10.35 on report to their maker how they are used.
+TRACKING = ["mediapipe>=0.10.30,<0.10.32", "av>=14", "pillow>=10", "h5py>=3.10"]
+LIVE = ["python-osc>=1.9", "starlette>=0.45", "uvicorn>=0.34", "websockets>=14"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
-DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3"]
+DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3", "playwright>=1.50"]
 
 DATA_FOLDERS = {"perfrdiff_hf.model_cards": "model_cards", "perfrdiff_hf.configs": "examples/configs"}
 
@@ -30,9 +32,9 @@ setup(
     packages=[*find_packages(include=["perfrdiff_hf", "perfrdiff_hf.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
-        "perfrdiff_hf": ["py.typed"],
+        "perfrdiff_hf": ["py.typed", "live/page/*"],
         "perfrdiff_hf.model_cards": ["*.md"],
-        "perfrdiff_hf.configs": ["*.yaml"],
+        "perfrdiff_hf.configs": ["*.yaml", "*/*.yaml"],
     },
     entry_points={"console_scripts": ["perfrdiff = perfrdiff_hf.cli:main"]},
     install_requires=[
@@ -54,10 +56,11 @@ setup(
     ],
     extras_require={
         "rendering": RENDERING,
+        "tracking": TRACKING,
         "live": LIVE,
         "training": TRAINING,
         "peft": PEFT,
         "docs": DOCUMENTATION,
-        "dev": RENDERING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
+        "dev": RENDERING + TRACKING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
     },
 )

@@ -6,6 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TypeVar
 
@@ -13,6 +15,17 @@ from tqdm.auto import tqdm
 
 
 Item = TypeVar("Item")
+_IS_SILENCED = ContextVar("_IS_SILENCED", default=False)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Inside, no progress is shown in any case."""
+    before = _IS_SILENCED.set(True)
+    try:
+        yield
+    finally:
+        _IS_SILENCED.reset(before)
 
 
 def is_watched() -> bool:
@@ -34,9 +47,9 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0, silent: bool = False):
-        self.title, self.unit, self.silent, self.done = title, unit, silent, 0
+        self.title, self.unit, self.silent, self.done = title, unit, silent or _IS_SILENCED.get(), 0
         self._began = time.perf_counter()
-        watched = is_watched() and not silent
+        watched = is_watched() and not self.silent
         self._bar = tqdm(total=total, desc=title, unit=unit, initial=done, mininterval=0.5) if watched else None
 
     def update(self, steps: int = 1) -> None:
@@ -82,7 +95,7 @@ def follow(items: Iterable[Item], title: str, unit: str, total: int | None = Non
 
 def quieten_libraries() -> None:
     """Where nobody looks, the libraries' own bars are left out as well, those of libraries yet to be imported too."""
-    if is_watched():
+    if is_watched() and not _IS_SILENCED.get():
         return
     for variable in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(variable, "1")
@@ -98,5 +111,5 @@ def quieten_pipelines() -> None:
     """The same for diffusers, which listens to no variable and takes seconds to import: before a pipeline loads."""
     from diffusers.utils import logging
 
-    if not is_watched():
+    if _IS_SILENCED.get() or not is_watched():
         logging.disable_progress_bar()

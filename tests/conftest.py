@@ -88,7 +88,10 @@ def build_pipeline(
     sampling: Mapping[str, Any] | None = None,
     **denoiser_options: Any,
 ) -> PerFRDiffPipeline:
-    """A pipeline of tiny random models; unless `fresh`, its low-rank heads are trained in that they are not zero."""
+    """A pipeline of tiny random models; unless `fresh`, its low-rank heads are trained in that they are not zero.
+
+    With `distilled`, the denoiser is a student and the pipeline has the scheduler and the sampling of one.
+    """
     # Here, so that tests of small parts do not wait for the libraries.
     import torch
     from diffusers import DDIMScheduler
@@ -104,7 +107,12 @@ def build_pipeline(
         PWSGModel,
     )
     from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG
+    from perfrdiff_hf.pipelines.students import student_sampling
 
+    schedule = dict(OFFICIAL_SCHEDULER_CONFIG)
+    if student := denoiser_options.get("distilled"):
+        schedule["timestep_spacing"] = "trailing"
+        sampling = student_sampling(sampling or {}, student["num_inference_steps"])
     torch.manual_seed(0)
     denoiser = GAFRGTransformer1DModel(
         hidden_size=32,
@@ -130,7 +138,7 @@ def build_pipeline(
     pipeline = PerFRDiffPipeline(
         denoiser.eval(),
         vae.eval(),
-        DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG),
+        DDIMScheduler(**schedule),
         PerFRDiffFeatureExtractor(),
         style_encoder.eval(),
         generator.eval(),

@@ -32,6 +32,10 @@ FILES = {
     "conditions": ("perfrdiff_hf/models/conditions.py", "tests/pipelines"),
     "convert": ("perfrdiff_hf/conversion/models.py", "tests/models tests/conversion/test_models.py"),
     "digests": ("perfrdiff_hf/models/weight_digests.py", "tests/models/test_fusing.py"),
+    "distillation": (
+        "perfrdiff_hf/training/stages/distillation.py",
+        "tests/training/test_student.py -k sampler|targets|count",
+    ),
     "diversity": ("perfrdiff_hf/metrics/diversity.py", "tests/metrics/test_metric_goldens.py"),
     "downloading": ("perfrdiff_hf/pipelines/downloading.py", "tests/pipelines/test_downloading.py"),
     "emotion_vae": ("perfrdiff_hf/models/emotion_vae.py", "tests/models/test_emotion_vae.py"),
@@ -42,6 +46,13 @@ FILES = {
     "histories": ("perfrdiff_hf/data/histories.py", "tests/data/test_door.py tests/data/test_windows.py"),
     "hearing": ("perfrdiff_hf/pipelines/hearing.py", "tests/pipelines"),
     "layers": ("perfrdiff_hf/models/gafrg_layers.py", "tests/models"),
+    "faces_channels": ("perfrdiff_hf/faces/tracking/channels.py", "tests/faces/test_tracking.py"),
+    "faces_landmarker": ("perfrdiff_hf/faces/tracking/face_landmarker.py", "tests/faces/test_tracking.py"),
+    "faces_reading": ("perfrdiff_hf/faces/tracking/reading.py", "tests/faces/test_tracking.py"),
+    "faces_video": (
+        "perfrdiff_hf/faces/tracking/video.py",
+        "tests/faces/test_tracking.py tests/data/test_recordings.py",
+    ),
     "masking": ("perfrdiff_hf/metrics/masking.py", "tests/metrics/test_masking.py"),
     "matrices": (
         "perfrdiff_hf/data/react2024/appropriateness.py",
@@ -67,6 +78,7 @@ FILES = {
     "seamless_names": ("perfrdiff_hf/data/seamless/names.py", "tests/data/seamless/test_format.py"),
     "seamless_source": ("perfrdiff_hf/data/seamless/source.py", "tests/data/seamless/test_source.py"),
     "serving": ("perfrdiff_hf/pipelines/serving.py", "tests/pipelines/test_serving.py"),
+    "students": ("perfrdiff_hf/pipelines/students.py", "tests/pipelines/test_students.py"),
     "shifts": (
         "perfrdiff_hf/models/weight_shifts.py",
         "tests/models/test_weight_shifts.py tests/models/test_fusing.py",

@@ -20,6 +20,8 @@ from typing import Any
 import parts
 import quality
 
+from perfrdiff_hf.training.processes import train_stage
+
 
 EXPERIMENTS = Path(__file__).parent
 RESULTS = EXPERIMENTS.parents[1] / "results" / "ablations"
@@ -82,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cache_dir", help="where computed features are kept")
     parser.add_argument("--processes", type=int, default=2, help="processes that train together")
     options = parser.parse_args(arguments)
+    parts.speak()
     rows = list(CHANGES) if options.rows == ["all"] else options.rows
     if unknown := [row for row in rows if row not in CHANGES]:
         parser.error(f"unknown rows: {', '.join(unknown)}")
@@ -100,8 +103,8 @@ def train(row: str, options: argparse.Namespace) -> Path:
         parts.borrow(train(WHOLE, options).parent, folder, stages[:first])
     for stage in stages:
         if not (folder / stage).exists():
-            settings = {**BUDGET, **change.settings}
-            parts.train_stage(stage, folder, "bench", options.world, settings, options.processes, options.cache_dir)
+            settings = {name: str(value) for name, value in {**BUDGET, **change.settings}.items()}
+            train_stage(stage, folder, "bench", options.world, settings, options.processes, options.cache_dir)
     return folder / "model"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from perfrdiff_hf.baselines import get_system
 from perfrdiff_hf.baselines.oracles import ORACLES
 from perfrdiff_hf.baselines.reference import REFERENCE_NAMES
 
@@ -22,11 +23,15 @@ class Model:
         trains: the stages that it trains itself; those that they need and that are not among them are shared by all
             models of a seed.
         system: whose stages they are.
+        config: a configuration's name, where the model has one of its own; None: the recipe's.
+        on: the model whose own stages it needs besides the shared ones.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     trains: tuple[str, ...] = (EDITS,)
     system: str = "perfrdiff"
+    config: str | None = None
+    on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,16 @@ class Row:
     what: Mapping[str, Any] = field(default_factory=dict)
 
 
+def offline(system: str) -> str:
+    """What the offline form of a system to compare with is called."""
+    return f"{TITLES[system]}, offline"
+
+
+def binarised(name: str) -> str:
+    """What a row is called whose action units were made whole numbers."""
+    return f"{name}, binarised"
+
+
 def _edited(*components: str) -> Model:
     return Model({f"models.{EDITS}.edited.components": list(components)})
 
@@ -58,9 +73,37 @@ def _hears(*conditions: str) -> Model:
     return Model({"models.denoiser.conditions": list(conditions)}, ("denoiser",))
 
 
+def _compared(system: str, **changes: Any) -> Model:
+    return Model(changes, (COMPARED[system],), system, f"{system}_bench")
+
+
+def _offline(system: str) -> Model:
+    return _compared(system, **{f"models.{COMPARED[system]}.online": False, **OFFLINE.get(system, {})})
+
+
 FACE = ("coefficients", "speaker_latent")
 GENERIC = "generic"
 RECIPE = "weight editing, low rank"
+EQUAL_BUDGET = "PerFRDiff, equal budget"
+# Systems to compare with: their names, and the component that each trains beside the shared emotion VAE.
+COMPARED = {
+    "trans_vae": "trans_vae",
+    "regnn": "regnn",
+    "unifarn": "unifarn",
+    "beamer": "beamer",
+    "latent_context": "latent_sequence_denoiser",
+    "belfusion": "latent_denoiser",
+}
+# What else changes offline: BEAMER learns from whole clips, as it reads them. Steps, such that all take as long.
+OFFLINE: dict[str, dict[str, Any]] = {
+    "trans_vae": {"stages.trans_vae.max_steps": 1700},
+    "unifarn": {"stages.unifarn.max_steps": 1000},
+    "beamer": {"stages.beamer.max_steps": 600, "stages.beamer.batch_size": 2, "data.clip_frames": None},
+}
+TITLES = {system: get_system(system).title for system in COMPARED}
+# What UniFaRN could reach at best: the recorded reactions in its words.
+CEILING = f"{TITLES['unifarn']}, recorded reactions in its words"
+BINARISED = {"sampling": {"binarise_action_units": True}}
 # The part of Table 4 that is edited in each row, at the rank of the recipe.
 TABLE_4 = {
     "self-attention": ("self_attention",),
@@ -85,17 +128,34 @@ MODELS: dict[str, Model] = {
     # A stream goes missing as a whole when all conditions that are made of it do.
     "modality dropout": Model({"models.denoiser.condition_dropout": 0.4}, ("denoiser",)),
     **{name: _edited(*components) for name, components in TABLE_4.items()},
+    # As long as each system to compare with trains: about 15 minutes of a core.
+    EQUAL_BUDGET: Model({"stages.denoiser.max_steps": 2400, f"stages.{EDITS}.max_steps": 1500}, ("denoiser", EDITS)),
+    **{TITLES[system]: _compared(system) for system in COMPARED},
+    **{offline(system): _offline(system) for system in COMPARED},
 }
 
 SECONDS = (2, 5, 10, 20, 30)
 CLIPS = (1, 2, 3, 4)
 AUDIO, FACE_STREAMS = ("audio",), ("emotion", "coefficients")
 
+ONLINE_ROWS = (
+    Row("PerFRDiff", "personal", RECIPE),
+    Row(EQUAL_BUDGET, "personal", EQUAL_BUDGET),
+    Row("generic GAFRG", "generic", GENERIC),
+    Row("input p", "personal", "input p"),
+    *(Row(TITLES[system], "generic", TITLES[system]) for system in COMPARED),
+    Row(binarised(TITLES["belfusion"]), "generic", TITLES["belfusion"], BINARISED),
+)
+OFFLINE_ROWS = (
+    *(Row(offline(system), "generic", offline(system)) for system in COMPARED),
+    Row(binarised(offline("belfusion")), "generic", offline("belfusion"), BINARISED),
+)
 TABLES: dict[str, tuple[Row, ...]] = {
     "1": (
         *(Row(name, "reference", None, {"system": name}) for name in (*REFERENCE_NAMES, *ORACLES)),
-        Row("generic GAFRG", "generic", GENERIC),
-        Row("PerFRDiff", "personal", RECIPE),
+        Row(CEILING, "vocabulary", TITLES["unifarn"]),
+        *ONLINE_ROWS,
+        *OFFLINE_ROWS,
     ),
     "2": (
         Row("audio only", "generic", "audio only", {"streams": AUDIO}),

@@ -2,8 +2,11 @@
 
     python examples/experiments/report.py --check quality
     python examples/experiments/report.py --table ablations
+    python examples/experiments/report.py --table 1
     python examples/experiments/report.py --table 3 --plot table3.png
+    python examples/experiments/report.py --check table1
     python examples/experiments/report.py --check tables
+    python examples/experiments/report.py --check sampling
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
 listeners.
@@ -21,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import paper_tables
+import sampling_report
+import table_1
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
@@ -173,14 +178,19 @@ ABLATIONS = (
     Goal("head range", ratio("head range", PERSONALISED, RECORDED)),
 )
 TABLES = {"ablations": ABLATIONS}
+CHECKED_TABLES = {
+    "table1": table_1.check,
+    "tables": paper_tables.check_tables,
+    "sampling": sampling_report.check_sampling,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a check's table, 1 if a goal is missed; or a table without goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--check", choices=(*CHECKS, "tables"))
-    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES))
+    what.add_argument("--check", choices=(*CHECKS, *CHECKED_TABLES))
+    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, "sampling"))
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--plot", type=Path, help="picture of a table of the paper to write, such as table3.png")
@@ -190,14 +200,20 @@ def main(arguments: list[str] | None = None) -> int:
     if options.table in TABLES:
         print(compared(TABLES[options.table], options.results / options.table).markdown())
         return 0
+    if options.table == "1" and not options.latex:
+        print(table_1.page(options.results))
+        return 0
     if options.table:
-        table, note = paper_tables.paper_table(options.table, options.results)
+        if options.table == "sampling":
+            table, note = sampling_report.sampling_table(options.results)
+        else:
+            table, note = paper_tables.paper_table(options.table, options.results)
         print(table.latex() if options.latex else f"{table.markdown()}\n\n{note}")
         if options.plot:
             plot(options.table, options.results, options.plot)
         return 0
-    if options.check == "tables":
-        table, missed = paper_tables.check_tables(options.results)
+    if options.check in CHECKED_TABLES:
+        table, missed = CHECKED_TABLES[options.check](options.results)
     else:
         table, missed = checked(CHECKS[options.check], read_worlds(options.results / options.check))
     print(table.markdown())

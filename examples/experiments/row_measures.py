@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,18 @@ import torch
 
 from perfrdiff_hf.baselines import oracle_rows, reference_rows
 from perfrdiff_hf.baselines.oracles import ORACLES
-from perfrdiff_hf.baselines.reference import Row
+from perfrdiff_hf.baselines.reacting import SystemPipeline
+from perfrdiff_hf.baselines.reference import RECORDED, Row
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.data.histories import history_row, history_rows
 from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_history
 from perfrdiff_hf.evaluation.predictions import prediction_rows
-from perfrdiff_hf.evaluation.reacting import folder_name, predict
+from perfrdiff_hf.evaluation.reacting import folder_name, predict, react_to_clips
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
 from perfrdiff_hf.models.pwsg import OFFICIAL_EDIT, PWSGConfig
-from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.training.config import TrainingConfig
 
 
@@ -54,7 +56,7 @@ class Bench:
     num_reactions: int
     seed: int
     reactions: Path
-    pipeline: PerFRDiffPipeline | None = None
+    pipeline: ReactionPipeline | None = None
 
     @property
     def arrays(self) -> ClipArrays:
@@ -64,6 +66,8 @@ class Bench:
     @property
     def hop(self) -> int:
         """Frames from one border of windows to the next."""
+        if isinstance(self.pipeline, SystemPipeline):
+            return self.pipeline.window_reactor().hop
         return int(self.config.arguments("sampling").get("hop") or WINDOW_SIZE)
 
     def react(
@@ -72,6 +76,7 @@ class Bench:
         arrays: ClipArrays | None = None,
         place: str = "",
         rows: Sequence[int] | None = None,
+        sampling: Mapping[str, Any] | None = None,
     ) -> dict[str, Row]:
         """Reactions of the pipeline in some manners, by their names.
 
@@ -80,9 +85,10 @@ class Bench:
             arrays: what is heard and seen of speakers; None: everything.
             place: folder inside `reactions`.
             rows: of the clips; None: all of the task. With some of them, nothing is given back yet.
+            sampling: of the pipeline's call, instead of what was saved.
         """
         pipeline, arrays = _of(self), arrays or self.arrays
-        sampling = {**pipeline.sampling, "num_reactions": self.num_reactions}
+        sampling = {**pipeline.sampling, "num_reactions": self.num_reactions, **(sampling or {})}
         rows = rows_of(self.task, arrays) if rows is None else rows
         folders = predict(
             pipeline, arrays, rows, manners, self.reactions / place, sampling, self.seed, BATCH_SIZE, True
@@ -120,16 +126,48 @@ def reference(bench: Bench, system: str) -> Figures:
     return bench.scored({system: rows[system]})
 
 
-def generic(bench: Bench, streams: Sequence[str] | None = None) -> Figures:
-    """A generator without a listener.
+def generic(bench: Bench, streams: Sequence[str] | None = None, sampling: Mapping[str, Any] | None = None) -> Figures:
+    """A system without a listener.
 
     Args:
         bench: with the model.
         streams: what is heard and seen of speakers; None: everything.
+        sampling: of the pipeline's call, instead of what was saved.
     """
     arrays = bench.arrays if streams is None else _with_streams(bench.arrays, streams)
-    place = "" if streams is None else "_".join(streams)
-    return bench.scored(bench.react([Manner(GENERIC)], arrays, place))
+    place = "_".join((*(streams or ()), *(sampling or {})))
+    return bench.scored(bench.react([Manner(GENERIC)], arrays, place, sampling=sampling))
+
+
+@torch.no_grad()
+def vocabulary(bench: Bench) -> Figures:
+    """The recorded reactions in the words that UniFaRN has: no reaction of its own can be nearer to them."""
+    task, tokenizer = bench.task, _of(bench).unifarn.tokenizer
+    said = tokenizer.decode(tokenizer.encode(torch.from_numpy(task.reactions))).numpy()
+    return bench.scored({RECORDED: reference_rows(said, task.speaker, bench.num_reactions)[RECORDED]})
+
+
+def costs(bench: Bench) -> dict[str, float]:
+    """What the pipeline is, and what its reactions to a clip take.
+
+    Returns:
+        `parameters` of all its models; `real_time_factor`, seconds of work for a second of the clip, and the same of
+        the processors alone, which other programs on the machine disturb least.
+    """
+    pipeline, row = _of(bench), rows_of(bench.task, bench.arrays)[0]
+    history = own_history(bench.arrays) if pipeline.is_personal else None
+    settings, took = {**pipeline.sampling, "num_reactions": bench.num_reactions}, []
+    for _ in range(2):  # the first warms up
+        started = time.monotonic(), time.process_time()
+        made = react_to_clips(pipeline, bench.arrays, [row], history, bench.seed, **settings)
+        took.append((time.monotonic() - started[0], time.process_time() - started[1]))
+    seconds = made.reactions.shape[2] / FRAME_RATE
+    models = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return {
+        "parameters": sum(weights.numel() for model in models for weights in model.parameters()),
+        "real_time_factor": float(f"{min(took)[0] / seconds:.3g}"),
+        "real_time_factor_of_processors": float(f"{min(took, key=lambda one: one[1])[1] / seconds:.3g}"),
+    }
 
 
 def personal(bench: Bench) -> Figures:
@@ -233,10 +271,11 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "history": history,
     "styles": styles,
     "fine_tuning": fine_tuning,
+    "vocabulary": vocabulary,
 }
 
 
-def _of(bench: Bench) -> PerFRDiffPipeline:
+def _of(bench: Bench) -> Any:
     assert bench.pipeline is not None
     return bench.pipeline
 
@@ -256,7 +295,7 @@ def _history_of_clip(arrays: ClipArrays, clip: int) -> Callable[[int], np.ndarra
     return history_of
 
 
-def _head_parameters(pipeline: PerFRDiffPipeline) -> int:
+def _head_parameters(pipeline: Any) -> int:
     """How many parameters make a listener out of a style: those of the weight-shift generator, or of the input."""
     generator: Any = pipeline.weight_shift_generator
     if generator is not None:

@@ -6,7 +6,8 @@
 
 A row that was made as it is asked for now is passed over, and an interrupted one goes on; one that was made in another
 way is made anew. What all models of a seed share (emotion VAE, style encoder, generic generator) is trained once.
-Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100.
+Settings of the training as in `perfrdiff train`, with an equals sign: --stages.denoiser.max_steps=100. Those of models
+and stages go to the systems that have them, all others to every system.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from typing import Any
 import parts
 import torch
 import yaml
-from paper_rows import EDITS, GENERIC, MODELS, TABLES, Model, Row
-from row_measures import MEASURES, Bench
+from paper_rows import COMPARED, EDITS, GENERIC, TABLES, Model, Row
+from paper_rows import MODELS as PAPER_MODELS
+from row_measures import MEASURES as PAPER_MEASURES
+from row_measures import Bench, costs
+from sampling_measure import sampling
+from sampling_rows import DISTIL_STEPS, SAMPLING, STUDENTS
 
-from perfrdiff_hf.baselines import Stage, get_system
+from perfrdiff_hf.baselines import Stage, System, get_system
 from perfrdiff_hf.baselines.oracles import ORACLES
 from perfrdiff_hf.cards import read_report
 from perfrdiff_hf.cli.train import take_rest
@@ -38,15 +43,22 @@ from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.evaluation import load_task
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.files import file_beside
-from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
+from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.synthetic.cast import WORLD_FILE
 from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
+from perfrdiff_hf.training.processes import train_stage
 from perfrdiff_hf.training.provenance import is_model, settings_of_stage
 from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
 
 
 RESULTS = Path(__file__).parents[2] / "results"
+# Of a folder of models: how long each of its stages took, by the clock and on the processors.
+SECONDS, PROCESSOR_SECONDS = "seconds.json", "processor_seconds.json"
+MODELS = {**PAPER_MODELS, **STUDENTS}
+MEASURES = {**PAPER_MEASURES, "sampling": sampling}
+# By the name that an option gives them; `all` is those of the paper.
+ROWS = {**TABLES, "sampling": SAMPLING}
 SHARED = ("emotion_vae", "style_encoder", "denoiser")
 # Enough to see every row start and end; what such rows say is worth nothing.
 QUICK = {
@@ -55,6 +67,7 @@ QUICK = {
     "stages.denoiser.max_steps": "60",
     f"stages.{EDITS}.max_steps": "60",
     "models.sampling.num_inference_steps": "2",
+    **{f"stages.{component}.max_steps": "20" for component in COMPARED.values()},
 }
 QUICK_REACTIONS, QUICK_STEPS = 2, 10
 
@@ -62,13 +75,14 @@ QUICK_REACTIONS, QUICK_STEPS = 2, 10
 def main(arguments: list[str] | None = None) -> None:
     """Make rows; those that are made already are passed over."""
     options = parse(arguments)
+    parts.speak()
     corpus = Corpus(options.world, options.cache_dir)
     digests = {split: corpus.digest(split) for split in ("train", "test")}
-    base = load_config(options.config, options.overrides).to_dict()
+    base = load_config(options.config, of_the_recipe(options.overrides)).to_dict()
     tables = list(TABLES) if options.table == "all" else [options.table]
     for seed in options.seeds:
         for table in tables:
-            for row in TABLES[table]:
+            for row in ROWS[table]:
                 if not options.rows or row.name in options.rows:
                     if options.adapting_steps and "steps" in row.what:
                         row = replace(row, what={**row.what, "steps": options.adapting_steps})
@@ -79,7 +93,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; `overrides` are settings of the training by dotted name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="of the table, by name; none: all")
-    parser.add_argument("--table", required=True, choices=(*TABLES, "all"))
+    parser.add_argument("--table", required=True, choices=(*ROWS, "all"))
     parser.add_argument("--world", "--data_dir", required=True, type=Path, help="folder of dyads")
     parser.add_argument("--work", required=True, type=Path, help="folder for models and reactions")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training and noise")
@@ -89,6 +103,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="processes that train together")
     parser.add_argument("--num_reactions", type=int, default=10, help="to each clip")
     parser.add_argument("--adapting_steps", type=int, help="of the row fine-tuning, for each listener")
+    parser.add_argument("--distil_steps", type=int, help="of the training of each student")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
     options, rest = parser.parse_known_args(arguments)
     try:
@@ -99,7 +114,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.overrides = {**QUICK, **options.overrides}
         options.num_reactions = min(options.num_reactions, QUICK_REACTIONS)
         options.adapting_steps = options.adapting_steps or QUICK_STEPS
-    known = [row.name for table, rows in TABLES.items() if options.table in (table, "all") for row in rows]
+        options.distil_steps = options.distil_steps or QUICK_STEPS
+    asked = TABLES if options.table == "all" else {options.table: ROWS[options.table]}
+    known = [row.name for rows in asked.values() for row in rows]
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
     words = sys.argv[1:] if arguments is None else arguments
@@ -107,6 +124,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     told = [Path(word).name if Path(word).is_absolute() else word for word in words]
     options.command = ["python", "examples/experiments/run.py", *told]
     return options
+
+
+def concerns(name: str, system: System) -> bool:
+    """Whether a setting, by its dotted name, is one of a system: of its components, or of none."""
+    section, component = (*name.split("."), "")[:2]
+    return section not in ("models", "stages") or component in (*system.stage_names, *system.extra_models)
+
+
+def of_the_recipe(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Without the settings that other systems have and the recipe's has not; what nobody has stays, to be refused."""
+    own, others = get_system("perfrdiff"), [get_system(name) for name in COMPARED]
+    return {
+        name: text
+        for name, text in overrides.items()
+        if concerns(name, own) or not any(concerns(name, other) for other in others)
+    }
 
 
 class Maker:
@@ -137,20 +170,25 @@ class Maker:
         model = MODELS[row.model or GENERIC]
         config = self.config_of(model)
         # Fine-tuning adapts the layers that are edited elsewhere.
-        counts = (*SHARED, *model.trains, *([EDITS] if row.kind == "fine_tuning" else [])) if row.model else ()
+        before = MODELS[model.on].trains if model.on else ()
+        edits = [EDITS] if row.kind == "fine_tuning" else []
+        counts = (*SHARED, *before, *model.trains, *edits) if row.model else ()
         made_with = self.made_with(row, config, counts)
         if output.exists() and json.loads(output.read_text(encoding="utf-8"))["configuration"] == made_with:
             return
         print(f"table {table}, {row.name}, seed {self.seed}", flush=True)
         folder = self.train(row.model) if row.model else None
-        started = time.monotonic()
-        figures = MEASURES[row.kind](self.bench(config, model, folder, row), **row.what)
+        started, bench = time.monotonic(), self.bench(config, model, folder, row)
+        figures = MEASURES[row.kind](bench, **row.what)
         found = {
             "table": table,
             "row": row.name,
             "seed": self.seed,
             "figures": figures,
-            "seconds": {**(_read(folder / "seconds.json") if folder else {}), "measuring": time.monotonic() - started},
+            "seconds": {**self.seconds(model, folder, SECONDS), "measuring": time.monotonic() - started},
+            "processor_seconds": self.seconds(model, folder, PROCESSOR_SECONDS),
+            "steps": {} if folder is None else steps_of(model, folder),
+            "costs": costs(bench) if table == "1" and bench.pipeline is not None else {},
             "command": " ".join(self.options.command),
             "machine": machine(),
             "configuration": made_with,
@@ -171,40 +209,75 @@ class Maker:
         system = get_system(model.system)
         values["system"] = system.name
         last = system.stage_names[-1]
-        if last != EDITS:  # the personal stage of another system, which trains as long and as fast
-            values["stages"][last] = values["stages"].pop(EDITS)
+        if model.config is not None:
+            values = self._compared(values, model.config, system)
+        elif last != EDITS:  # the last stage of another system trains as long and as fast, unless its model says more
+            values["stages"][last] = copy.deepcopy(values["stages"][EDITS])
+        if EDITS not in system.stage_names:
+            values["stages"].pop(EDITS, None)
             values["models"].pop(EDITS, None)
         path = self.options.work / "configs" / f"{system.name}-seed{self.seed}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(path) as beside:
             beside.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        return load_config(path, {name: json.dumps(value) for name, value in model.settings.items()})
+        return load_config(path, self.settings_of(model))
+
+    def settings_of(self, model: Model) -> dict[str, str]:
+        """What a model changes, as text; what the command says goes before it."""
+        settings, told = dict(model.settings), self.options.overrides
+        if self.options.distil_steps and DISTIL_STEPS in settings:
+            settings[DISTIL_STEPS] = self.options.distil_steps
+        return {name: json.dumps(value) for name, value in settings.items() if name not in told}
+
+    def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
+        """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""
+        overrides = {name: text for name, text in self.options.overrides.items() if concerns(name, system)}
+        values = load_config(config, overrides).to_dict()
+        for stage in shared_stages(Model(system=system.name)):
+            values["stages"][stage] = recipe["stages"][stage]
+            values["models"][stage] = recipe["models"].get(stage, {})
+        return {**values, "seed": self.seed, "run": recipe["run"]}
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what the models of this seed share."""
+        return self.options.work / "models" / f"shared-seed{self.seed}"
 
     def train(self, name: str) -> Path:
         """The folder of a trained model; what is there as it is asked for is not trained again."""
-        model = MODELS[name]
-        shared = self.options.work / "models" / f"shared-seed{self.seed}"
-        self._train_stages(shared, MODELS[GENERIC], SHARED)
+        model, shared = MODELS[name], shared_stages(MODELS[name])
+        self._train_stages(self.shared, MODELS[GENERIC], shared)
         if not model.trains:
-            return shared
-        folder = shared.with_name(f"{folder_name(name)}-seed{self.seed}")
-        parts.borrow(shared, folder, [stage for stage in SHARED if stage not in model.trains])
+            return self.shared
+        folder = self.shared.with_name(f"{folder_name(name)}-seed{self.seed}")
+        parts.borrow(self.shared, folder, shared)
+        if model.on:
+            parts.borrow(self.train(model.on), folder, MODELS[model.on].trains)
         self._train_stages(folder, model, model.trains)
         return folder
+
+    def seconds(self, model: Model, folder: Path | None, file: str) -> dict[str, float]:
+        """How long each stage of a model took to train, those included that it shares."""
+        if folder is None:
+            return {}
+        told, shared = {**_read(self.shared / file), **_read(folder / file)}, shared_stages(model)
+        return {stage: told[stage] for stage in (*shared, *model.trains) if stage in told}
 
     def _train_stages(self, folder: Path, model: Model, stages: tuple[str, ...]) -> None:
         options, config = self.options, self.config_of(model)
         file = options.work / "configs" / f"{model.system}-seed{self.seed}.yaml"
-        settings = {name: json.dumps(value) for name, value in model.settings.items()}
+        settings = self.settings_of(model)
         for name in stages:
             stage = get_system(model.system).stage(name)
             if self._is_stale(stage, config, folder):
                 forget_stage(stage, folder)
             if is_model(folder / name):
                 continue
-            started = time.monotonic()
-            parts.train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
-            _write(folder / "seconds.json", {**_read(folder / "seconds.json"), name: time.monotonic() - started})
+            started, worked = time.monotonic(), sum(os.times()[:4])
+            train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
+            took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
+            for place, value in took.items():
+                _write(folder / place, {**_read(folder / place), name: value})
 
     def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
         """Whether what was trained in a folder, or begun, is not what is asked for now."""
@@ -229,7 +302,19 @@ class Maker:
         )
 
 
-def assembled(folder: Path, model: Model, config: TrainingConfig, corpus: Corpus) -> PerFRDiffPipeline:
+def shared_stages(model: Model) -> tuple[str, ...]:
+    """What a model shares with all others of its seed."""
+    own = get_system(model.system).stage_names
+    return tuple(stage for stage in SHARED if stage in own and stage not in model.trains)
+
+
+def steps_of(model: Model, folder: Path) -> dict[str, int]:
+    """The optimiser steps of each stage of a trained model."""
+    reports = {stage: read_report(folder / stage) or {} for stage in (*shared_stages(model), *model.trains)}
+    return {stage: report["steps"] for stage, report in reports.items() if "steps" in report}
+
+
+def assembled(folder: Path, model: Model, config: TrainingConfig, corpus: Corpus) -> ReactionPipeline:
     """The pipeline of the components that were trained in a folder; without the personal ones it is generic."""
     system = get_system(model.system)
     trained = [stage for stage in system.stages if is_model(folder / stage.name)]

@@ -3,8 +3,11 @@
 A system to compare with is one file here, which ends with its `register_system` and is imported below.
 """
 
+from .beamer import BEAMERModel, BEAMERReactionPipeline
 from .belfusion import LatentDiffusionReactionPipeline
+from .latent_context import LatentContextReactionPipeline
 from .latent_denoiser import LatentDenoiserMLPModel
+from .latent_sequence import LatentSequenceDenoiserModel
 from .oracles import oracle_rows
 from .recipe import DataConfig, Recipe
 from .reference import Predictions, reference_rows
@@ -16,11 +19,15 @@ from .unifarn import UniFaRNReactionPipeline, UniFaRNTransformerModel
 
 
 __all__ = [
+    "BEAMERModel",
+    "BEAMERReactionPipeline",
     "DataConfig",
     "Draws",
     "Examples",
+    "LatentContextReactionPipeline",
     "LatentDenoiserMLPModel",
     "LatentDiffusionReactionPipeline",
+    "LatentSequenceDenoiserModel",
     "NoDraws",
     "Objective",
     "Parts",

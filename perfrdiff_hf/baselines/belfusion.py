@@ -10,8 +10,7 @@ mean face. The emotion VAE is PerFRDiff's, of which the published one is a small
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,11 +22,13 @@ from ..data.corpus import Corpus
 from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
+from ..pipelines.reaction_pipeline import ReactionPipeline
 from ..pipelines.windows import DueWindow
 from .emotion_vae import EmotionVAEStage
-from .latent_denoiser import LatentDenoiserMLPModel, check_latents, window_latents
+from .latent_denoiser import LatentDenoiserMLPModel, LatentModel, check_latents, window_latents
+from .latent_sampling import LatentDiffusionSettings, denoise, scheduler_of_session
 from .masking import known_channels
-from .reacting import ReactionSettings, SystemPipeline, SystemReactor
+from .reacting import SystemPipeline, SystemReactor
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts, Stage, Validation
 from .system import System, register_system
@@ -44,22 +45,6 @@ SCHEDULER_CONFIG = {
 LATENT_WEIGHT = 10.0
 EMOTION_WEIGHT = 10.0
 ENCODED_AT_ONCE = 512
-
-
-@dataclass(frozen=True)
-class LatentDiffusionSettings(ReactionSettings):
-    """See `ReactionSettings`.
-
-    Args:
-        num_inference_steps: of the denoising, at most as many as it was trained with; None: all of them.
-    """
-
-    num_inference_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps must be at least 1; given: {self.num_inference_steps}.")
 
 
 class LatentDiffusionReactor(SystemReactor):
@@ -86,26 +71,16 @@ class LatentDiffusionReactor(SystemReactor):
         )
         self.denoiser = denoiser
         self.emotion_vae = emotion_vae
-        # Of this session alone: a scheduler remembers its steps.
-        self.scheduler: Any = DDIMScheduler.from_config(scheduler.config)
-        most = self.scheduler.config.num_train_timesteps
-        steps = settings.num_inference_steps or most
-        if steps > most:
-            raise ValueError(f"num_inference_steps must be at most {most}, as in training; given: {steps}.")
-        self.scheduler.set_timesteps(steps)
+        self.scheduler = scheduler_of_session(scheduler, settings)
 
     @torch.no_grad()
     def react(self, window: DueWindow) -> Tensor:
         """See `WindowReactor`."""
-        kind = self.denoiser.config.latent
-        speaker = self.denoiser.scaled(window_latents(self.emotion_vae, window.speaker["emotion"], kind))
-        speaker = speaker.repeat_interleave(self.num_reactions, dim=0)
-        latents = self.noise(window.batch_size, self.denoiser.config.latent_size).flatten(0, 1)
-        for timestep in self.scheduler.timesteps:
-            predicted = self.denoiser(latents, timestep.expand(len(latents)).to(self.device), speaker)
-            stepped: Any = self.scheduler.step(predicted, timestep, latents, use_clipped_model_output=True)
-            latents = stepped.prev_sample
-        emotion = self.emotion_vae.decode(self.denoiser.restored(latents), self.window_size)
+        latents = window_latents(self.emotion_vae, window.speaker["emotion"], self.denoiser.latent_kind)
+        speaker = self.denoiser.scaled(latents).repeat_interleave(self.num_reactions, dim=0)
+        noise = self.noise(window.batch_size, self.denoiser.config.latent_size).flatten(0, 1)
+        denoised = denoise(self.scheduler, noise, lambda noisy, times: self.denoiser(noisy, times, speaker))
+        emotion = self.emotion_vae.decode(self.denoiser.restored(denoised), self.window_size)
         return emotion.unflatten(0, (window.batch_size, self.num_reactions))
 
     def movement_of(self, emotion: Tensor) -> Tensor:
@@ -172,7 +147,7 @@ class LatentDenoiserObjective(Objective):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Batch: `speaker_emotion` (b, w, 25), `reactions` (b, 1, w, 25), and see `LatentNoiseDraws`."""
         denoiser, vae = self.trained, self.frozen["emotion_vae"]
-        noise, kind = batch["latent_noise"], denoiser.config.latent
+        noise, kind = batch["latent_noise"], denoiser.latent_kind
         count, frames = noise.shape[1], batch["reactions"].shape[2]
         with torch.no_grad():
             latents = window_latents(vae, batch["reactions"][:, 0], kind)
@@ -203,17 +178,22 @@ class LatentDenoiserStage(Stage):
     needs = ("emotion_vae",)
     reads = ("data.window_size", "data.num_predictions")
     setting = "MAFRG"
+    scheduler_config: ClassVar[dict[str, Any]] = SCHEDULER_CONFIG
 
-    def new_model(self, recipe: Recipe, parts: Parts) -> LatentDenoiserMLPModel:
+    def new_scheduler(self, recipe: Recipe) -> Any:
+        """DDIM, with what the recipe's `models.scheduler` changes in it."""
+        return DDIMScheduler(**(self.scheduler_config | recipe.arguments("scheduler")))
+
+    def new_model(self, recipe: Recipe, parts: Parts) -> Any:
         """See `Stage`; the width of latents is the emotion VAE's."""
         vae = parts["emotion_vae"]
         width = {"latent_size": vae.config.latent_size}
-        denoiser = LatentDenoiserMLPModel(**(width | recipe.arguments(self.name)))
+        denoiser = self.model(**(width | recipe.arguments(self.name)))
         check_latents(denoiser, vae)
         return denoiser
 
     @torch.no_grad()
-    def look_at_data(self, model: LatentDenoiserMLPModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
+    def look_at_data(self, model: LatentModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
         """The ranges of the latents of everybody's windows, one after the other."""
         vae, arrays = parts["emotion_vae"].eval(), corpus.split("train").arrays
         size, latents = recipe.data.window_size, []
@@ -224,7 +204,7 @@ class LatentDenoiserStage(Stage):
             ]
         )
         for some in torch.from_numpy(windows).split(ENCODED_AT_ONCE):
-            latents.append(window_latents(vae, some, model.config.latent))
+            latents.append(window_latents(vae, some, model.latent_kind))
         model.fit(torch.cat(latents))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
@@ -243,9 +223,9 @@ class LatentDenoiserStage(Stage):
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
-    ) -> LatentDenoiserObjective:
+    ) -> Objective:
         """See `Stage`."""
-        return LatentDenoiserObjective(model, feature_extractor, parts, new_scheduler(recipe))
+        return LatentDenoiserObjective(model, feature_extractor, parts, self.new_scheduler(recipe))
 
     def draws(self, recipe: Recipe, objective: Any) -> Draws:
         """A time step, and several noises."""
@@ -283,21 +263,14 @@ class LatentNoiseDraws:
         }
 
 
-def new_scheduler(recipe: Recipe) -> Any:
-    """DDIM of ten steps, with what the recipe's `models.scheduler` changes in it."""
-    return DDIMScheduler(**(SCHEDULER_CONFIG | recipe.arguments("scheduler")))
-
-
 class LatentDiffusionSystem(System):
     """A system whose pipeline has a scheduler besides what is trained."""
 
-    def assemble(
-        self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
-    ) -> LatentDiffusionReactionPipeline:
+    def assemble(self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe) -> ReactionPipeline:
         """See `System`."""
-        return LatentDiffusionReactionPipeline(
-            **parts, scheduler=new_scheduler(recipe), feature_extractor=feature_extractor
-        )
+        pipeline: Any = self.pipeline
+        (stage,) = (stage for stage in self.stages if isinstance(stage, LatentDenoiserStage))
+        return pipeline(**parts, scheduler=stage.new_scheduler(recipe), feature_extractor=feature_extractor)
 
 
 BELFUSION = register_system(

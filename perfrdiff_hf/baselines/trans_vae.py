@@ -21,13 +21,14 @@ from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, 
 from ..data.corpus import Corpus
 from ..data.reaction_clips import ReactionClips
 from ..feature_extraction import PerFRDiffFeatureExtractor
-from ..models.positions import sinusoidal_positions
-from ..pipelines.windows import DueWindow, WindowReactor
+from ..pipelines.windows import DueWindow
+from .latent_transformer import LatentDecoder, LatentEncoder, TwoLatentDraws, causal_mask, layer_options, sampled
 from .losses import mean_kl, reconstruction_losses, sameness
-from .reacting import ReactionSettings, SystemPipeline, SystemReactor
+from .reacting import ReactionSettings
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts, Stage, Validation
 from .system import System, register_system
+from .whole_clips import ClipReactor, ClipSystemPipeline
 
 
 KL_WEIGHT = 1e-5
@@ -60,25 +61,19 @@ class TransVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         if context_windows < 1:
             raise ValueError(f"context_windows must be at least 1; given: {context_windows}.")
-        layer: dict[str, Any] = {"dim_feedforward": 2 * hidden_size, "dropout": dropout, "batch_first": True}
         self.read_face = nn.Linear(COEFFICIENT_CHANNELS, hidden_size)
         self.read_audio = nn.Linear(AUDIO_CHANNELS, hidden_size)
         self.join_streams = nn.Linear(2 * hidden_size, hidden_size)
         self.to_tokens = nn.Linear(hidden_size, hidden_size)
-        self.moments = nn.Parameter(torch.randn(2, hidden_size))
-        self.encoder = nn.TransformerEncoderLayer(hidden_size, num_heads, **layer)
-        self.position_dropout = nn.Dropout(dropout)
-        self.latent_decoder = nn.TransformerDecoderLayer(hidden_size, num_heads, **layer)
-        self.self_decoder = nn.TransformerDecoderLayer(hidden_size, num_heads, **layer)
+        self.posterior = LatentEncoder(hidden_size, num_heads, dropout)
+        self.decoder = LatentDecoder(hidden_size, num_heads, dropout)
         if online:
             self.join_past = nn.Linear(hidden_size + REACTION_CHANNELS, hidden_size)
             self.read_new = nn.Linear(hidden_size, hidden_size)
             self.read_past = nn.Linear(COEFFICIENT_CHANNELS, hidden_size)
-            self.past_decoder = nn.TransformerDecoderLayer(hidden_size, num_heads, **layer)
+            options = layer_options(hidden_size, dropout)
+            self.past_decoder = nn.TransformerDecoderLayer(hidden_size, num_heads, **options)
             self.recurrence = nn.LSTM(hidden_size, hidden_size, batch_first=True)
-        self.to_movement = nn.Linear(hidden_size, COEFFICIENT_CHANNELS)
-        self.join_movement = nn.Linear(COEFFICIENT_CHANNELS + hidden_size, hidden_size)
-        self.to_emotion = nn.Linear(hidden_size, EMOTION_CHANNELS)
 
     def encode(self, audio: Tensor, movement: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The distribution of the latent.
@@ -96,9 +91,7 @@ class TransVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if past is not None:
             unknown = past.new_zeros(len(past), features.shape[1] - past.shape[1], past.shape[2])
             features = self.join_past(torch.cat([features, torch.cat([unknown, past], dim=1)], dim=-1))
-        tokens = self.to_tokens(features)
-        encoded = self.encoder(torch.cat([self.moments.expand(len(tokens), -1, -1), tokens], dim=1))
-        return encoded[:, 0], encoded[:, 1]
+        return self.posterior(self.to_tokens(features))
 
     def decode(self, latent: Tensor, num_frames: int, past: Tensor | None = None) -> Tensor:
         """Reactions `(batch, num_frames, 83)`: emotion, then movement.
@@ -108,28 +101,22 @@ class TransVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
             num_frames: how many.
             past: online, the own reactions of the window before, `(batch, frames, 83)`.
         """
-        positions = sinusoidal_positions(num_frames, self.config.hidden_size).to(latent)
-        queries = self.position_dropout(positions.expand(len(latent), -1, -1))
-        mask = _causal(num_frames, latent)
-        hidden = self.latent_decoder(queries, latent[:, None], tgt_mask=mask, tgt_is_causal=True)
-        hidden = self.self_decoder(hidden, hidden, tgt_mask=mask, tgt_is_causal=True)
+        hidden = self.decoder(latent, num_frames)
         if past is not None:
             hidden = self._continue(hidden, past[..., EMOTION_CHANNELS:])
-        movement = self.to_movement(hidden)
-        emotion = self.to_emotion(self.join_movement(torch.cat([movement, hidden], dim=-1)))
-        return torch.cat([emotion, movement], dim=-1)
+        return self.decoder.read(hidden)
 
     def _continue(self, hidden: Tensor, past_movement: Tensor) -> Tensor:
         """A window's features, led on from the movement of the window before."""
         past = self.read_past(past_movement)
         tokens = torch.cat([past, self.read_new(hidden)], dim=1)
-        mask = _causal(tokens.shape[1], tokens)
+        mask = causal_mask(tokens.shape[1], tokens)
         joined = self.past_decoder(tokens, tokens, tgt_mask=mask, tgt_is_causal=True)
         last = past[:, -1][None].contiguous()
         return self.recurrence(joined[:, past.shape[1] :], (last, last))[0]
 
 
-class TransVAEReactor(SystemReactor):
+class TransVAEReactor(ClipReactor):
     """Each reaction, and online each of its windows, decodes a latent of its own."""
 
     def __init__(
@@ -143,7 +130,7 @@ class TransVAEReactor(SystemReactor):
             settings,
             batch_size,
             feature_extractor,
-            like=model.to_emotion.weight,
+            like=model.decoder.to_emotion.weight,
             streams=("audio", "coefficients"),
             online=model.config.online,
             channels=REACTION_CHANNELS,
@@ -165,22 +152,19 @@ class TransVAEReactor(SystemReactor):
         made = self.model.decode(latent, self.window_size, past)
         return made.unflatten(0, (window.batch_size, self.num_reactions))
 
-    @torch.no_grad()
-    def react_to_clips(self, speaker: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The offline form: emotion `(batch, num_reactions, frames, 25)` and coefficients of whole clips."""
-        prepared = self.prepare(speaker)
-        batch, frames = prepared["audio"].shape[:2]
-        moments = self.model.encode(prepared["audio"], prepared["coefficients"])
+    def react_to_clips(self, speaker: Mapping[str, Tensor]) -> Tensor:
+        """See `ClipReactor`."""
+        batch, frames = speaker["audio"].shape[:2]
+        moments = self.model.encode(speaker["audio"], speaker["coefficients"])
         mean, logvar = (values.repeat_interleave(self.num_reactions, dim=0) for values in moments)
         made = self.model.decode(self._sample(mean, logvar, batch), frames)
-        return self.decode(made.unflatten(0, (batch, self.num_reactions)))
+        return made.unflatten(0, (batch, self.num_reactions))
 
     def _sample(self, mean: Tensor, logvar: Tensor, batch_size: int) -> Tensor:
-        noise = self.noise(batch_size, mean.shape[-1]).flatten(0, 1)
-        return mean + torch.exp(0.5 * logvar) * noise
+        return sampled(mean, logvar, self.noise(batch_size, mean.shape[-1]).flatten(0, 1))
 
 
-class TransVAEReactionPipeline(SystemPipeline):
+class TransVAEReactionPipeline(ClipSystemPipeline):
     """Trans-VAE (new implementation) as a pipeline.
 
     Args:
@@ -194,26 +178,14 @@ class TransVAEReactionPipeline(SystemPipeline):
         super().__init__()
         self.register_modules(trans_vae=trans_vae, feature_extractor=feature_extractor)
 
+    @property
+    def is_online(self) -> bool:
+        """See `ClipSystemPipeline`."""
+        return self.trans_vae.config.online
+
     def new_reactor(self, settings: ReactionSettings, batch_size: int) -> TransVAEReactor:
         """See `SystemPipeline`."""
         return TransVAEReactor(self.trans_vae, settings, batch_size, self.feature_extractor)
-
-    def stream(self, *arguments: Any, **settings: Any) -> Any:
-        """See `ReactionPipeline`.
-
-        Raises:
-            ValueError: if the model is the offline one, which reads whole clips.
-        """
-        if not self.trans_vae.config.online:
-            raise ValueError("This Trans-VAE is offline and reads whole clips; train one with online: true to stream.")
-        return super().stream(*arguments, **settings)
-
-    def react(self, speaker: Mapping[str, Tensor], reactor: WindowReactor) -> tuple[Tensor, Tensor]:
-        """See `ReactionPipeline`; offline, a whole clip at once."""
-        if isinstance(reactor, TransVAEReactor) and not reactor.online:
-            reactor.check_streams(speaker)
-            return reactor.react_to_clips(speaker)
-        return super().react(speaker, reactor)
 
 
 class TransVAEObjective(Objective):
@@ -259,7 +231,7 @@ class TransVAEObjective(Objective):
         face = self.feature_extractor.remove_mean_face(batch["speaker_coefficients"])
         if not self.trained.config.online:
             mean, logvar = self.trained.encode(audio, face)
-            latent = mean + torch.exp(0.5 * logvar) * noise[:, 0]
+            latent = sampled(mean, logvar, noise[:, 0])
             return self.trained.decode(latent, audio.shape[1]), mean[:, None], logvar[:, None]
         size, most = self.window_size, self.trained.config.context_windows * self.window_size
         past = audio.new_zeros(len(audio), size, REACTION_CHANNELS)
@@ -270,7 +242,7 @@ class TransVAEObjective(Objective):
             if number == 0:  # nothing was heard or seen
                 sound, seen = torch.zeros_like(audio[:, :size]), torch.zeros_like(face[:, :size])
             mean, logvar = self.trained.encode(sound, seen, past)
-            window = self.trained.decode(mean + torch.exp(0.5 * logvar) * noise[:, number], size, past)
+            window = self.trained.decode(sampled(mean, logvar, noise[:, number]), size, past)
             past = window.detach()
             rolled.append((window, mean, logvar))
         made, means, logvars = zip(*rolled)
@@ -311,28 +283,6 @@ class TransVAEStage(Stage):
     def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
         """FRCorr and FRdist on MAFRG."""
         return validation.reaction_scores(TransVAEReactionPipeline(objective.trained, objective.feature_extractor))
-
-
-class TwoLatentDraws:
-    """Standard normal `latent_noise` `(2, windows, latent_size)`, for the reaction and for the one beside it.
-
-    Args:
-        latent_size: width of the latent.
-        window_size: frames of a window; None: a clip has one latent.
-    """
-
-    def __init__(self, latent_size: int, window_size: int | None):
-        self.latent_size = latent_size
-        self.window_size = window_size
-
-    def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        windows = len(example["emotion"]) // self.window_size if self.window_size else 1
-        return {"latent_noise": torch.randn(2, windows, self.latent_size, generator=generator)}
-
-
-def _causal(frames: int, like: Tensor) -> Tensor:
-    """The mask that hides later frames, `(frames, frames)`."""
-    return nn.Transformer.generate_square_subsequent_mask(frames, like.device, like.dtype)
 
 
 TRANS_VAE = register_system(System("trans_vae", "Trans-VAE", TransVAEReactionPipeline, (TransVAEStage(),)))

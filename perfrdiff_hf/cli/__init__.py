@@ -7,6 +7,9 @@ answered at once.
 
 Options are spelled with underscores, and hyphens are understood. What the user can mend is one line on standard error,
 `error: ...`, and exit code 1; a command line that makes no sense ends with 2.
+
+Every command takes `--quiet`, with which it says nothing but errors, and `--json`, with which it prints one JSON
+object at its end and nothing else: `ok`, and what its `run` gave back, or what was wrong as `error`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
+import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
+from typing import Any
 
 
 COMMANDS = {
@@ -27,8 +34,13 @@ COMMANDS = {
     "similarity": "compute which reactions are appropriate where nobody has said so",
     "train": "train models, one stage or all",
     "evaluate": "score a model, or predictions of any system",
-    "generate": "react to a speaker, from files to files",
+    "react": "react to a speaker: video, sound or tracks in, all formats out",
+    "personalise": "a video or track of a listener to a listener that react takes",
+    "track": "a video of a face to a face track",
+    "render": "draw a speaker and reactions, as a video or a picture",
+    "generate": "react, with the speaker's sound and face named apart",
     "avatar": "put a face track on an avatar: a file, or live over the network",
+    "serve": "a page in the browser: speak, and see listeners react",
     "convert": "convert the authors' checkpoints",
     "demo": "the whole method on a small synthetic world",
 }
@@ -88,6 +100,9 @@ def parse(module: ModuleType, name: str, words: Sequence[str]) -> argparse.Names
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    saying = parser.add_argument_group("what is said").add_mutually_exclusive_group()
+    saying.add_argument("--quiet", action="store_true", help="nothing but errors")
+    saying.add_argument("--json", action="store_true", help="one JSON object on standard output, and nothing else")
     options, rest = parser.parse_known_args(underscored(words))
     try:
         if hasattr(module, "take_rest"):
@@ -113,15 +128,32 @@ def underscored(words: Sequence[str]) -> list[str]:
 
 
 def _run(module: ModuleType, options: argparse.Namespace) -> int:
-    from ..progress import quieten_libraries
-
-    quieten_libraries()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    # Of several training processes, one speaks.
-    speaks = os.environ.get("RANK", "0") == "0"
-    logging.getLogger("perfrdiff_hf").setLevel(logging.INFO if speaks else logging.ERROR)
     try:
-        return module.run(options) or 0
+        with _manner(options.quiet or options.json):
+            done = module.run(options)
     except MENDABLE as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        outcome: dict[str, Any] = {"ok": False, "error": str(error)}
+    else:
+        outcome = {"ok": True, **(done if isinstance(done, Mapping) else {})}
+    if options.json:
+        print(json.dumps(outcome, default=str))
+    return 0 if outcome["ok"] else 1
+
+
+@contextmanager
+def _manner(is_silent: bool) -> Iterator[None]:
+    """How much is said while a command runs."""
+    from ..progress import quieten_libraries, silenced
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # Of several training processes, one speaks.
+    speaks = os.environ.get("RANK", "0") == "0" and not is_silent
+    logging.getLogger("perfrdiff_hf").setLevel(logging.INFO if speaks else logging.ERROR)
+    if not is_silent:
+        quieten_libraries()
+        yield
+        return
+    with silenced(), redirect_stdout(io.StringIO()):
+        quieten_libraries()
+        yield

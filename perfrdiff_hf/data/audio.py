@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
 from ..behaviour import AUDIO_CHANNELS, FRAME_RATE
+from ..faces.tracking.video import is_video, read_sound
 
 
 FRAMES_AT_ONCE = 50
@@ -71,19 +73,26 @@ def mfcc_features(waveform: np.ndarray, sample_rate: int, num_frames: int) -> np
 
 
 def read_audio(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """The sound of a file that `soundfile` can read (wav, flac, ogg, mp3, ...).
+    """The sound of a file that `soundfile` can read (wav, flac, ogg, mp3, ...), or of a video (with PyAV).
 
     Returns:
-        The waveform `(samples, channels)` float32 in [-1, 1], and its sample rate.
+        The waveform `(samples, channels)` float32 in [-1, 1], and its sample rate. A video's begins with its first
+        picture.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be read as sound or holds no samples.
+        ImportError: if it is a video, and PyAV is not installed.
     """
     import soundfile
 
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no sound file {os.fspath(path)}.")
+    if is_video(Path(path)):
+        found = read_sound(Path(path))
+        if found is None:
+            raise ValueError(f"{os.fspath(path)} is a video without sound.")
+        return found
     try:
         waveform, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:

@@ -92,6 +92,20 @@ def appropriate_rows(arrays: ClipArrays, appropriate: np.ndarray) -> list[np.nda
     return rows
 
 
+def inappropriate_rows(arrays: ClipArrays, appropriate: np.ndarray, row: int) -> np.ndarray:
+    """The rows that are no appropriate reaction, and at least as long as the row's own."""
+    return np.flatnonzero(~appropriate[row] & (arrays.num_frames >= arrays.num_frames[row]))
+
+
+def check_inappropriate(arrays: ClipArrays, appropriate: np.ndarray) -> None:
+    for row in range(len(arrays)):
+        if not len(inappropriate_rows(arrays, appropriate, row)):
+            raise ValueError(
+                f"negatives: every reaction is appropriate to clip {arrays.clips[row]} of {arrays.listener_ids[row]}, "
+                "or shorter than it."
+            )
+
+
 def random_cut(clip: np.ndarray, frames: int, generator: np.random.Generator) -> np.ndarray:
     """A random stretch of `frames` frames of a clip; a clip that is shorter is looped."""
     if len(clip) < frames:

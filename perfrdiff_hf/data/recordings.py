@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..behaviour import FRAME_RATE, Behaviour
+from ..faces.tracking import TrackingSettings, track_video
+from ..faces.tracking.video import is_video, streams_of
 from ..faces.tracks import combine_tracks, read_face_track
 from ..files import PathLike
 from .audio import mfcc_features, read_audio
@@ -29,20 +31,28 @@ class Recorded:
     sound: tuple[np.ndarray, int] | None = None
 
 
-def read_face(paths: PathLike | Sequence[PathLike], fps: float | None = None) -> Recorded:
-    """One person's face from one track, or from REACT2024's csv (emotion) and npy (coefficients) together.
+def read_face(
+    paths: PathLike | Sequence[PathLike], fps: float | None = None, tracking: TrackingSettings | None = None
+) -> Recorded:
+    """One person's face from one track or video, or from REACT2024's csv (emotion) and npy (coefficients) together.
 
     Args:
-        paths: one face track of any format that `read_face_track` knows, or both of REACT2024's files.
+        paths: one face track of any format that `read_face_track` knows, or a video, or both of REACT2024's files.
         fps: the rate of the tracked video, for formats that count frames only (py-feat, OpenFace).
+        tracking: how a video is tracked.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_face_track`; also if several files are not REACT2024's two.
+        FileNotFoundError, ValueError: see `read_face_track` and `track_video`; also if several files are not
+            REACT2024's two.
+        ImportError: if it is a video, and the extra `tracking` is not installed.
     """
     if not isinstance(paths, (list, tuple)):
         paths = [paths]  # type: ignore[list-item]
     if not paths:
         raise ValueError("paths must name at least one face track; it is empty.")
+    if len(paths) == 1 and is_video(Path(paths[0])):
+        track = track_video(paths[0], tracking)
+        return Recorded(track.behaviour, (str(track.report),))
     tracks = [read_face_track(Path(path), fps=fps) for path in paths]
     notes = tuple(str(track.report) for track in tracks)
     if len(tracks) == 1:
@@ -58,6 +68,7 @@ def read_speaker(
     audio: PathLike | None = None,
     face: PathLike | Sequence[PathLike] | None = None,
     fps: float | None = None,
+    tracking: TrackingSettings | None = None,
 ) -> Recorded:
     """A speaker's streams over the same frames: as many as the longer of sound and face has.
 
@@ -65,9 +76,10 @@ def read_speaker(
     be missing, for a model that was trained to do without.
 
     Args:
-        audio: a sound file (wav, flac, mp3, ...).
-        face: a face track, or REACT2024's csv and npy; see `read_face`.
+        audio: a sound file (wav, flac, mp3, ...), or a video.
+        face: a face track, a video, or REACT2024's csv and npy; see `read_face`.
         fps: the rate of the tracked video; see `read_face`.
+        tracking: how a video is tracked.
 
     Raises:
         FileNotFoundError: if a file does not exist.
@@ -89,7 +101,7 @@ def read_speaker(
     if audio is None and face is None:
         raise ValueError("audio, face or both must be given; both are None.")
     sound = None if audio is None else read_audio(audio)
-    seen = None if face is None else read_face(face, fps)
+    seen = None if face is None else read_face(face, fps, tracking)
     notes = [] if seen is None else list(seen.notes)
     sound_frames = 0 if sound is None else int(len(sound[0]) / sound[1] * FRAME_RATE)
     face_frames = 0 if seen is None else len(seen.behaviour)
@@ -111,6 +123,61 @@ def read_speaker(
             held = (frames - face_frames) / FRAME_RATE
             notes.append(f"the face is shorter than the sound: its last frame is held for {held:.1f} s")
     return Recorded(Behaviour(**streams), tuple(notes), sound)
+
+
+def read_reactions(path: PathLike) -> list[Behaviour]:
+    """The reactions in the `reactions.npz` of `perfrdiff react`; none if the file is another.
+
+    Raises:
+        ValueError: if its arrays are not `(number, frames, 25)` and `(number, frames, 58)`.
+    """
+    if Path(path).suffix != ".npz" or not Path(path).is_file():
+        return []
+    with np.load(path, allow_pickle=False) as held:
+        if not {"reactions", "coefficients"} <= set(held.files):
+            return []
+        emotion, coefficients = held["reactions"], held["coefficients"]
+    if emotion.ndim != 3 or coefficients.ndim != 3 or len(emotion) != len(coefficients):
+        raise ValueError(
+            f"{path}: reactions and coefficients must have shapes (number, frames, 25) and (number, frames, 58); "
+            f"they have {emotion.shape} and {coefficients.shape}."
+        )
+    return [Behaviour(emotion=one, coefficients=other) for one, other in zip(emotion, coefficients)]
+
+
+def sort_files(paths: Sequence[PathLike]) -> tuple[PathLike | None, list[PathLike]]:
+    """Which of one person's files holds the sound, and which the face: `audio` and `face` of `read_speaker`.
+
+    A video gives both, or what the other files do not.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ValueError: if two files hold sound, or two videos are given.
+    """
+    if missing := [path for path in paths if not Path(path).is_file()]:
+        raise FileNotFoundError(f"There is no file {missing[0]}.")
+    held = {path: _held_by(Path(path)) for path in paths}
+    videos = [path for path in paths if "pictures" in held[path]]
+    sounds = [path for path in paths if held[path] == {"sound"}]
+    tracks = [path for path in paths if not held[path]]
+    if len(videos) > 1 or len(sounds) > 1:
+        named = ", ".join(str(path) for path in paths)
+        raise ValueError(f"One person has one video and one sound at most; given: {named}.")
+    sounds += [path for path in videos if "sound" in held[path]]
+    return (sounds[0] if sounds else None), (tracks or videos)
+
+
+def _held_by(path: Path) -> set[str]:
+    """What a file holds: "pictures", "sound", both, or neither: then it is a face track."""
+    import soundfile
+
+    if is_video(path):
+        return streams_of(path)
+    try:
+        soundfile.info(str(path))
+    except (soundfile.SoundFileError, RuntimeError):
+        return set()
+    return {"sound"}
 
 
 def _held(values: np.ndarray, frames: int) -> np.ndarray:

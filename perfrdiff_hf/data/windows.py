@@ -14,8 +14,10 @@ from .examples import (
     Example,
     appropriate_rows,
     as_items,
+    check_inappropriate,
     check_lengths,
     check_streams,
+    inappropriate_rows,
     random_cut,
 )
 from .histories import history_rows
@@ -144,7 +146,7 @@ class ReactionWindows(ClipExamples):
         self._reactions = appropriate_rows(arrays, appropriate)
         self.negatives = negatives
         if negatives:
-            _check_inappropriate(arrays, appropriate)
+            check_inappropriate(arrays, appropriate)
         self._rest: np.ndarray | None = None
         if with_movement:
             check_streams(arrays, "coefficients")
@@ -209,7 +211,7 @@ class ReactionWindows(ClipExamples):
             first = first or int(generator.integers(size))
         rows = self._rows(index, first + hop, generator)
         history = None if self.history_frames is None else self._history(index, int(rows[0]), generator)
-        others = np.flatnonzero(_inappropriate(self.arrays, self.appropriate, index)) if self.negatives else rows[:0]
+        others = inappropriate_rows(self.arrays, self.appropriate, index) if self.negatives else rows[:0]
         return first, hop, rows, history, generator.choice(others, self.negatives) if self.negatives else others
 
     def _rows(self, index: int, end: int, generator: np.random.Generator) -> np.ndarray:
@@ -231,20 +233,6 @@ class ReactionWindows(ClipExamples):
         choice = fitting if len(fitting) else others
         clip = self.arrays.coefficients(int(choice[generator.integers(len(choice))]))
         return random_cut(clip, self.history_frames or len(clip), generator)
-
-
-def _inappropriate(arrays: ClipArrays, appropriate: np.ndarray, row: int) -> np.ndarray:
-    """Which rows are no appropriate reaction, and as long as the row's own, `(rows,)` bool."""
-    return ~appropriate[row] & (arrays.num_frames >= arrays.num_frames[row])
-
-
-def _check_inappropriate(arrays: ClipArrays, appropriate: np.ndarray) -> None:
-    for row in range(len(arrays)):
-        if not _inappropriate(arrays, appropriate, row).any():
-            raise ValueError(
-                f"negatives: every reaction is appropriate to clip {arrays.clips[row]} of {arrays.listener_ids[row]}, "
-                "or shorter than it."
-            )
 
 
 def _windows(flat: np.ndarray, window_size: int) -> np.ndarray:

@@ -10,6 +10,7 @@
 | OpenFace 2 csv | columns AU01_r ..., success | timestamp, or frame at the video's rate | success 0 |
 | ARKit frames, json | an object or a list | time | blendShapes null |
 | animated glTF | a glb file | the animation's | none |
+| behaviour, npz | an npz file with emotion and coefficients | 25 fps | none |
 
 Both streams are always returned: what a format lacks is derived by the rules of `faces.rules`, and the report says so.
 `write_face_track` writes all but py-feat's and OpenFace's.
@@ -85,7 +86,7 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
     """Read a face track of any known format, bridge lost rows and resample it to 25 fps.
 
     Args:
-        path: a csv, npy, json or glb file; its format is recognised by its content.
+        path: a csv, npy, npz, json or glb file; its format is recognised by its content.
         fps: the rate of the video that was tracked, for formats that only count frames (py-feat, OpenFace). If it is
             None, OpenFace's timestamps are used where they make sense, and 25 is assumed elsewhere.
         calibrate: whether blendshapes on Apple's scale are moved to REACT's (see `faces.rules`). Models trained on
@@ -116,6 +117,19 @@ def read_face_track(path: str | Path, *, fps: float | None = None, calibrate: bo
     if not path.is_file():
         raise FileNotFoundError(f"There is no face track at {path}.")
     track = _recorded_track(path, fps, calibrate)
+    return at_frame_rate(track, path)
+
+
+def at_frame_rate(track: RecordedTrack, path: Path) -> FaceTrack:
+    """A track as recorded, bridged and resampled to 25 fps.
+
+    Args:
+        track: the track.
+        path: the file that it was read from, for the report and for messages.
+
+    Raises:
+        ValueError: if no row shows a face, or times run backwards.
+    """
     if not track.seen.any():
         raise ValueError(f"{path}: tracking was lost in all {len(track.seen)} rows, so there is no face to use.")
     times = track.times - track.times[0]
@@ -153,6 +167,7 @@ def write_face_track(
     |---|---|---|
     | react2024, to .csv | emotion, six figures | coefficients |
     | react2024, to .npy | coefficients, to the bit | emotion |
+    | npz | both, to the bit | nothing |
     | live_link, llv, arkit_json | 52 blendshapes in [0, 1], the head's rotation | emotion, translation, see below |
     | glb | the same, as an animation of our own head (`faces.formats.gltf` animates others) | the same |
 
@@ -164,10 +179,10 @@ def write_face_track(
     Args:
         behaviour: what to write.
         path: the file, in a folder that exists.
-        format: "react2024", "live_link", "llv", "arkit_json" or "glb".
-        calibrate: whether blendshapes are moved from REACT's scale to Apple's, for all but the first.
+        format: "react2024", "npz", "live_link", "llv", "arkit_json" or "glb".
+        calibrate: whether blendshapes are moved from REACT's scale to Apple's, for all but the first two.
         neutral: `(58,)` how this person rests, which becomes the avatar's resting face (see `faces.motion`); None:
-            REACT's mean face does. Not for the first format.
+            REACT's mean face does. Not for the first two formats.
 
     Raises:
         ValueError: if the format is unknown or cannot be written, `behaviour` lacks the stream, the suffix does not

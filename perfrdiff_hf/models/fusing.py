@@ -15,6 +15,8 @@ from .weight_shifts import WeightShifts
 class FusingMixin(nn.Module):
     """What a generator that takes `WeightShifts` does with them as a whole; it calls `_begin_unfused` when made."""
 
+    config: Any
+
     def _begin_unfused(self) -> None:
         self._generic_weights: dict[str, Tensor] = {}
         self._digests: tuple[Any, dict[str, str]] = (None, {})
@@ -69,11 +71,15 @@ class FusingMixin(nn.Module):
     def weight_digests(self, layers: Iterable[str]) -> dict[str, str]:
         """What tells the generic weights of some layers from those of any other generator; see `weight_digests`.
 
-        Computed once for weights that stay the same: as long as their sums do.
+        Computed once for weights that stay the same: as long as their sums do. A student has those of its teacher: it
+        takes the shifts that were made for that one, and those that are made for it fit both.
 
         Args:
             layers: names of linear layers.
         """
+        of_teacher = (self.config.get("distilled") or {}).get("weight_digests")
+        if of_teacher:
+            return dict(of_teacher)
         weights: dict[str, Any] = {name: self.get_submodule(name).weight.detach() for name in sorted(layers)}
         weights |= {name: generic for name, generic in self._generic_weights.items() if name in weights}
         key = tuple((name, weight.dtype, float(weight.sum(dtype=torch.float64))) for name, weight in weights.items())

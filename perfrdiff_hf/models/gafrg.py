@@ -85,6 +85,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             statistics of the training data in its buffers. The official model reads them as they are.
         adaptive_norm: whether the condition `"personal"` also scales and shifts what every norm of a layer gives; see
             `GAFRGLayer`.
+        distilled: of a student: `num_inference_steps`, which it must take; `guidance_scale`, its teacher's, which is
+            built in; `weight_digests`, its teacher's, whose weight shifts it takes. None: no student.
 
     Raises:
         ValueError: if `conditions` is empty or names an unknown kind, lacks `"personal"` where `adaptive_norm` needs
@@ -120,6 +122,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         max_shown_frames: int | None = None,
         standardised: bool = False,
         adaptive_norm: bool = False,
+        distilled: dict[str, Any] | None = None,
     ):
         super().__init__()
         unknown = [kind for kind in conditions if kind not in CONDITION_KINDS]

@@ -31,6 +31,7 @@ from .sampling import (
     check_sampling,
     check_scheduler,
 )
+from .students import check_student
 from .windows import DenoisingReactor
 
 
@@ -191,12 +192,13 @@ class PerFRDiffPipeline(ReactionPipeline):
                 `generator` and so on, as for the call; what is missing or None is as the pipeline's `sampling` says.
 
         Raises:
-            TypeError, ValueError: as the call; see also `check_scheduler`.
+            TypeError, ValueError: as the call; see also `check_scheduler` and `check_student`.
         """
         check_scheduler(self.scheduler)
         shifts = self._choose_shifts(listener_history, weight_shifts, batch_size)
         given = {name: value for name, value in settings.items() if value is not None}
         chosen = SamplingSettings(**(self.sampling | given))
+        check_student(self.denoiser, self.scheduler, chosen)
         sampler = WindowSampler(self.denoiser, self.scheduler, chosen, shifts, on_step_end, is_interrupted)
         style = None
         if listener_history is not None and takes_style(self.denoiser):

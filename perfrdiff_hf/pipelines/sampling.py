@@ -370,3 +370,19 @@ def join_held(predictions: Tensor, held: Tensor, meets: int, fade_frames: float)
     ahead = torch.arange(1, frames - count + 1, device=held.device, dtype=held.dtype)
     fade = torch.exp(-ahead / fade_frames)[:, None]
     return torch.cat([held, predictions[:, :, count:] + missing * fade], dim=2)
+
+
+def join_shown(predictions: Tensor, shown: Tensor, counts: Tensor, fade_frames: float = JOIN_FADE_FRAMES) -> Tensor:
+    """As `join_held` for a denoiser that joins shown frames, where each row has its own number of them.
+
+    Args:
+        predictions: `(rows, frames, channels)`.
+        shown: `(rows, frames, channels)`, of which the first count.
+        counts: `(rows,)` how many were shown; 0 leaves a row as it was predicted.
+        fade_frames: see `join_held`.
+    """
+    rows, frames = torch.arange(len(counts), device=counts.device), predictions.shape[1]
+    ahead = torch.arange(frames, device=counts.device) + 1 - counts[:, None]
+    missing = shown[rows, (counts - 1).clamp(min=0)] - predictions[rows, counts.clamp(max=frames - 1)]
+    fade = torch.exp(-ahead / fade_frames) * (counts > 0)[:, None]
+    return torch.where((ahead <= 0)[..., None], shown, predictions + missing[:, None] * fade[..., None])

@@ -81,7 +81,7 @@ def draw_face(
         raise ValueError(f"size must be at least 16 pixels; it is {size}.")
     pen = Pen(size, coefficients[ROTATION])
     move = _movements(coefficients)
-    _draw_ground(pen, 0.0 if emotion is None else float(emotion[VALENCE_AROUSAL][0]))
+    pen.disc(-np.array(HEAD_CENTRE), GROUND_RADIUS, ground_colour(emotion))
     _draw_body(pen, palette)
     _draw_head(pen, move, palette)
     for side in (-1, 1):
@@ -109,9 +109,10 @@ def _movements(coefficients: np.ndarray) -> _Movements:
     return _Movements(zip(BLENDSHAPE_NAMES, strength.tolist()))
 
 
-def _draw_ground(pen: Pen, valence: float) -> None:
-    colour = mixed(NEUTRAL_GROUND, PLEASANT_GROUND if valence > 0 else UNPLEASANT_GROUND, abs(valence))
-    pen.disc(-np.array(HEAD_CENTRE), GROUND_RADIUS, colour)
+def ground_colour(emotion: np.ndarray | None) -> Colour:
+    """What lies behind a head: by the valence of `emotion` `(25,)` from blue (-1) to yellow (1). None: grey."""
+    valence = 0.0 if emotion is None else float(emotion[VALENCE_AROUSAL][0])
+    return mixed(NEUTRAL_GROUND, PLEASANT_GROUND if valence > 0 else UNPLEASANT_GROUND, abs(valence))
 
 
 def _draw_body(pen: Pen, palette: Palette) -> None:

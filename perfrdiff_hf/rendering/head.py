@@ -7,7 +7,10 @@ import numpy as np
 from ..extras import require
 from ..faces.head import Head, build_head
 from ..faces.head.mesh import JOINTS, NECK_SHARE, vertex_normals
+from ..faces.head.pieces import Colours
 from ..faces.motion import gaze, rotation_matrices
+from .face import NEUTRAL_GROUND, Palette
+from .pen import Colour
 from .raster import rasterise
 
 
@@ -25,12 +28,17 @@ _HALFWAY = _LIGHT + np.array([0, 0, 1], dtype=np.float32)
 _HALFWAY /= np.linalg.norm(_HALFWAY)
 _WARM = np.array([1.0, 0.97, 0.92], dtype=np.float32)
 _SKY, _GROUND = np.array([0.50, 0.52, 0.56], dtype=np.float32), np.array([0.34, 0.30, 0.28], dtype=np.float32)
-_BACKDROP = np.array([236, 236, 232], dtype=np.uint8)
 # Light in [0, 1] as sRGB, finely enough for the dark.
 _BYTES = np.round(255 * np.linspace(0, 1, 8192) ** (1 / 2.2)).astype(np.uint8)
 
 
-def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, head: Head | None = None) -> Image.Image:
+def draw_head(
+    blendshapes: np.ndarray,
+    rotation: np.ndarray,
+    size: int = 256,
+    head: Head | None = None,
+    ground: Colour = NEUTRAL_GROUND,
+) -> Image.Image:
     """Draw one head.
 
     Args:
@@ -38,6 +46,7 @@ def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, he
         rotation: `(3,)` pitch, yaw and roll in radians, in the directions of `faces.motion.FaceMotion`.
         size: width and height in pixels.
         head: which; None: the one of our own making.
+        ground: the colour behind it.
 
     Returns:
         An RGB image of `size` x `size` pixels; not mirrored: the person's left is on the right.
@@ -67,7 +76,7 @@ def draw_head(blendshapes: np.ndarray, rotation: np.ndarray, size: int = 256, he
         [pixels / 2 + scale * there[:, 0], pixels / 2 - scale * (there[:, 1] - _MIDDLE), there[:, 2]], axis=1
     )
     picture, near = rasterise(flat.astype(np.float64), _all_triangles(head), values.astype(np.float64), pixels)
-    return Image.fromarray(_shaded(picture, near)).reduce(SUPERSAMPLING)
+    return Image.fromarray(_shaded(picture, near, ground)).reduce(SUPERSAMPLING)
 
 
 def joint_rotations(blendshapes: np.ndarray, rotation: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,7 +102,17 @@ def _all_triangles(head: Head) -> np.ndarray:
     return np.concatenate([part.triangles + at for part, at in zip(head.parts, first)])
 
 
-def _shaded(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
+def head_of(palette: Palette) -> Head:
+    """Our own head in the colours of a person."""
+    return build_head(Colours(*(_fraction(getattr(palette, name)) for name in Colours._fields)))
+
+
+def _fraction(colour: Colour) -> tuple[float, float, float]:
+    red, green, blue = colour
+    return red / 255, green / 255, blue / 255
+
+
+def _shaded(picture: np.ndarray, near: np.ndarray, ground: Colour) -> np.ndarray:
     """Light on what was drawn: from the lamp, from the sky, and the lamp's reflection where a surface shines."""
     drawn = near > -np.inf
     seen = picture[drawn].astype(np.float32)
@@ -106,6 +125,6 @@ def _shaded(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
     towards = np.clip(normals @ _HALFWAY, 0, 1)
     glossy = towards > 0.5  # elsewhere nothing is left of it
     light[glossy] += (towards[glossy] ** (8 + 120 * shine[glossy] ** 2) * 0.35 * shine[glossy])[:, None]
-    image = np.tile(_BACKDROP, (*near.shape, 1))
+    image = np.tile(np.array(ground, dtype=np.uint8), (*near.shape, 1))
     image[drawn] = _BYTES[np.clip(light * (len(_BYTES) - 1), 0, len(_BYTES) - 1).astype(np.int32)]
     return image

@@ -12,9 +12,11 @@ import numpy as np
 
 from ..behaviour import FRAME_RATE
 from ..extras import require
+from ..faces.motion import face_motion
 from ..files import file_beside
-from .face import draw_face
-from .people import Scene
+from .face import ground_colour
+from .head import draw_head, head_of
+from .people import Person, Scene
 
 
 require("rendering", "Pictures and videos")
@@ -25,6 +27,7 @@ from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 _MARGIN, _TITLE_HEIGHT, _HEADING_HEIGHT, _SOUND_HEIGHT = 16, 30, 34, 44
 _INK, _FAINT, _PLAYED = (51, 51, 56), (196, 196, 200), (0, 114, 178)
 _MOST_COLUMNS = 5
+_WEBP_QUALITY = 70
 # The first that PyAV was built with. All browsers play the first two.
 _VIDEO_CODECS = ("libx264", "libopenh264", "mpeg4")
 
@@ -66,16 +69,19 @@ def write_video(
     """
     if Path(path).suffix != ".mp4":  # before anything is drawn
         raise ValueError(f"The video's path must end in .mp4; given: {path}.")
+    write_pictures(scene_pictures(scene, size, progress), path, scene.sound)
+
+
+def scene_pictures(
+    scene: Scene, size: int = 256, progress: Callable[[int, int], Any] | None = None
+) -> Iterator[Image.Image]:
+    """The pictures of `write_video`, frame by frame; for the arguments see there."""
     layout = _lay_out(scene, size)
     backdrops = _draw_backdrops(scene, layout)
-
-    def pictures() -> Iterator[Image.Image]:
-        for frame in range(scene.num_frames):
-            yield _draw_frame(scene, layout, backdrops, frame)
-            if progress is not None:
-                progress(frame + 1, scene.num_frames)
-
-    write_pictures(pictures(), path, scene.sound)
+    for frame in range(scene.num_frames):
+        yield _draw_frame(scene, layout, backdrops, frame)
+        if progress is not None:
+            progress(frame + 1, scene.num_frames)
 
 
 def write_pictures(
@@ -110,6 +116,31 @@ def write_pictures(
         container.mux(video.encode(None))
         if sound is not None:
             _write_sound(container, track, sound, frames / FRAME_RATE)
+
+
+def write_animation(pictures: Iterable[Image.Image], path: str | Path, rate: float = FRAME_RATE) -> None:
+    """Write pictures as an animated WebP, which web pages show without a player; it has no sound and begins anew.
+
+    Args:
+        pictures: all of one size; at least one.
+        path: the file, ending in `.webp`; it is written beside and moved when it is complete.
+        rate: pictures a second.
+
+    Raises:
+        ValueError: if `path` does not end in `.webp`, or there is no picture.
+        FileNotFoundError: if the folder does not exist.
+    """
+    if Path(path).suffix != ".webp":
+        raise ValueError(f"The animation's path must end in .webp; given: {path}.")
+    following = iter(pictures)
+    first = next(following, None)
+    if first is None:
+        raise ValueError("pictures must be at least one; given: none.")
+    with file_beside(path) as beside:
+        first.save(
+            beside, format="WEBP", save_all=True, append_images=following, duration=round(1000 / rate), loop=0,
+            quality=_WEBP_QUALITY, minimize_size=False,
+        )  # fmt: skip
 
 
 def video_frame(scene: Scene, frame: int, *, size: int = 256) -> Image.Image:
@@ -173,8 +204,15 @@ def _draw_frame(scene: Scene, layout: _Layout, backdrops: _Backdrops, frame: int
         now = round(_MARGIN + (frame + 1) / scene.num_frames * (layout.width - 2 * _MARGIN))
         canvas.paste(backdrops.played.crop((0, top, now, layout.height)), (0, top))
     for person, tile in zip(scene.people, layout.tiles):
-        canvas.paste(draw_face(*person.face_at(frame), size=tile.size, palette=person.palette), (tile.x, tile.y))
+        canvas.paste(_portrait(person, frame, tile.size), (tile.x, tile.y))
     return canvas
+
+
+def _portrait(person: Person, frame: int, size: int) -> Image.Image:
+    coefficients, emotion = person.face_at(frame)
+    motion = face_motion(coefficients[None])
+    ground = ground_colour(emotion)
+    return draw_head(motion.blendshapes[0], motion.rotation[0], size, head_of(person.palette), ground)
 
 
 def _video_stream(container: Any, width: int, height: int) -> Any:

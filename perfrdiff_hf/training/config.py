@@ -155,19 +155,24 @@ def configs_folder() -> Path:
 
 def config_names() -> list[str]:
     """The names of the shipped configurations."""
-    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+    return sorted(_shipped())
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in configs_folder().rglob("*.yaml")}
 
 
 def _find_config(path: str | Path) -> Path:
     found = Path(path)
     if found.is_file() or found.suffix or len(found.parts) != 1:
         return found
-    if found.name not in config_names():
+    shipped = _shipped()
+    if found.name not in shipped:
         raise FileNotFoundError(
             f"config: there is no file {found}, and no shipped configuration of that name; shipped are "
-            f"{', '.join(config_names())}."
+            f"{', '.join(sorted(shipped))}."
         )
-    return configs_folder() / f"{found.name}.yaml"
+    return shipped[found.name]
 
 
 def _check_stage_names(stages: Any, system: System) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perfrdiff_hf.baselines import LatentDenoiserMLPModel, LatentDiffusionReactionPipeline, get_system
-from perfrdiff_hf.baselines.belfusion import LatentNoiseDraws, new_scheduler
+from perfrdiff_hf.baselines.belfusion import LatentNoiseDraws
 from perfrdiff_hf.baselines.latent_denoiser import window_latents
 from perfrdiff_hf.models.emotion_vae import EmotionVAEModel
 from perfrdiff_hf.training.config import load_config
@@ -31,7 +31,8 @@ def test_both_sizes_are_those_of_the_description() -> None:
 
 
 def test_its_ten_noise_levels_are_those_of_the_source() -> None:
-    scheduler = new_scheduler(load_config(CONFIGS / "belfusion.yaml"))
+    stage: Any = get_system("belfusion").stage("latent_denoiser")
+    scheduler = stage.new_scheduler(load_config(CONFIGS / "belfusion.yaml"))
     expected = [0.972, 0.899, 0.787, 0.647, 0.494, 0.341, 0.203, 0.094, 0.024, 0.00002]
     torch.testing.assert_close(scheduler.alphas_cumprod, torch.tensor(expected), atol=6e-4, rtol=0)
     assert scheduler.alphas_cumprod[-1].item() == pytest.approx(2.4e-5, rel=0.05)

@@ -92,6 +92,13 @@ def test_every_frame_is_made_of_words(load: Any, corpus: Any) -> None:
     assert (tokenizer.encode(made).flatten(0, 2).amax(dim=0) < tokenizer.counts).all()
 
 
+def test_frames_that_are_chosen_by_themselves_flicker(load: Any, corpus: Any) -> None:
+    made = manners.react(load("unifarn", **SMALL), [manners.speaker(corpus)], [1], temperature=1.0, top_k=64).reactions
+    recorded = torch.from_numpy(corpus.split("val").arrays.emotion(0)[:230].copy())
+    changes = [(values.diff(dim=-2)[..., :15] != 0).float().mean() for values in (made, recorded)]
+    assert changes[0] > 3 * changes[1]
+
+
 def test_a_cold_choice_varies_less(load: Any, corpus: Any) -> None:
     pipeline, who = load("unifarn", **SMALL), manners.speaker(corpus)
     cold, warm = (

@@ -37,8 +37,13 @@ def test_the_wheel_holds_all_that_the_commands_need(wheel: ZipFile) -> None:
     names = set(wheel.namelist())
     assert {f"perfrdiff_hf/cli/{command}.py" for command in COMMANDS} <= names
     assert {f"perfrdiff_hf/configs/{name}.yaml" for name in ("demo", "bench", "paper")} <= names
+    configs = {str(path.relative_to(ROOT / "examples")) for path in (ROOT / "examples/configs").rglob("*.yaml")}
+    assert "configs/baselines/trans_vae_bench.yaml" in configs
+    assert {f"perfrdiff_hf/{path}" for path in configs} <= names
     cards = {f"perfrdiff_hf/model_cards/{path.name}" for path in (ROOT / "model_cards").glob("*.md")}
     assert cards and cards <= names
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "perfrdiff_hf" / "live" / "page").iterdir()}
+    assert len(page) > 10 and page <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "perfrdiff_hf").rglob("*.py")}
     assert modules <= names and "perfrdiff_hf/py.typed" in names
     strangers = {name for name in names if not re.match(r"perfrdiff_hf(/|-[\d.]+(\w+)?\.dist-info/)", name)}

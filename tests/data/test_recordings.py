@@ -10,8 +10,9 @@ import soundfile
 
 from perfrdiff_hf.behaviour import EMOTION_NAMES, MEAN_FACE, STD_FACE
 from perfrdiff_hf.data.audio import mfcc_features, read_audio
-from perfrdiff_hf.data.recordings import read_face, read_speaker
+from perfrdiff_hf.data.recordings import read_face, read_reactions, read_speaker, sort_files
 from perfrdiff_hf.faces.formats import write_coefficients_npy, write_emotion_csv
+from tests.faces.videos import BrightnessTracker, write_film
 
 
 @pytest.fixture
@@ -69,3 +70,63 @@ def test_what_cannot_be_read_is_named(files: Path) -> None:
         read_speaker(files / "none.wav", files / "face.npy")
     with pytest.raises(ValueError, match="clock of its own"):
         read_face(files / "face.npy", fps=30)
+
+
+def test_sound_and_face_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfrdiff_hf.faces.tracking.reading.FaceLandmarker", lambda model: BrightnessTracker())
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 8000)
+    times = np.arange(60) / 25
+    film = write_film(tmp_path / "film.mp4", np.full(60, 0.5), times, tone)
+    waveform, rate = read_audio(film)
+    assert rate == 8000 and waveform.shape[1] == 1 and len(waveform) == pytest.approx(16000, abs=2048)
+    middle = waveform[4000:12000, 0]
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+    assert np.argmax(np.abs(np.fft.rfft(middle))) == 440
+    speaker = read_speaker(film, film)
+    assert set(speaker.behaviour.streams) == {"audio", "emotion", "coefficients"} and len(speaker.behaviour) == 60
+    # The face alone, in the place of any track.
+    assert read_face(film).behaviour.coefficients.shape == (60, 58)
+
+
+def test_sound_begins_with_the_first_picture(tmp_path: Path) -> None:
+    noise = 0.5 * np.random.default_rng(0).standard_normal(16000)
+    late = write_film(tmp_path / "late.mp4", np.full(60, 0.5), np.arange(60) / 25, noise, sound_delay=0.5)
+    waveform, rate = read_audio(late)
+    silent, loud = waveform[: int(0.3 * rate)], waveform[int(0.7 * rate) : int(1.5 * rate)]
+    assert np.abs(silent).max() < 0.01 < 0.2 < loud.std()
+    early = write_film(tmp_path / "early.mp4", np.full(60, 0.5), 0.5 + np.arange(60) / 25, noise)
+    assert len(read_audio(early)[0]) == pytest.approx(len(waveform) - 2 * 4000, abs=1100)
+
+
+def test_a_video_without_sound(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", np.full(10, 0.5), np.arange(10) / 25)
+    with pytest.raises(ValueError, match="is a video without sound"):
+        read_audio(film)
+    assert sort_files([film]) == (None, [film])
+
+
+def test_files_are_sorted_by_what_they_hold(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", np.full(10, 0.5), np.arange(10) / 25, 0.1 * np.ones(4000))
+    sound, track = tmp_path / "sound.wav", tmp_path / "track.npy"
+    soundfile.write(sound, np.zeros(4000), 8000)
+    np.save(track, np.tile(MEAN_FACE, (10, 1)))
+    assert sort_files([film]) == (film, [film])
+    assert sort_files([film, sound]) == (sound, [film])
+    assert sort_files([film, track]) == (film, [track])
+    assert sort_files([sound, track]) == (sound, [track])
+    assert sort_files([sound]) == (sound, [])
+    with pytest.raises(ValueError, match="one video and one sound at most"):
+        sort_files([sound, sound])
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.wav"):
+        sort_files([film, tmp_path / "none.wav"])
+
+
+def test_several_reactions_in_one_file(tmp_path: Path) -> None:
+    emotion, coefficients = np.zeros((3, 10, 25), np.float32), np.tile(MEAN_FACE, (3, 10, 1))
+    np.savez(tmp_path / "reactions.npz", reactions=emotion, coefficients=coefficients)
+    assert [len(reaction) for reaction in read_reactions(tmp_path / "reactions.npz")] == [10, 10, 10]
+    np.savez(tmp_path / "face.npz", emotion=emotion[0], coefficients=coefficients[0])
+    assert read_reactions(tmp_path / "face.npz") == [] == read_reactions(tmp_path / "none.npz")
+    np.savez(tmp_path / "bad.npz", reactions=emotion[:2], coefficients=coefficients)
+    with pytest.raises(ValueError, match="must have shapes"):
+        read_reactions(tmp_path / "bad.npz")

@@ -138,6 +138,21 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
     assert recorded["systems"]["recorded reactions"]["listeners"]["FRCorr PMAFRG"][0] > 1
 
 
+def test_ways_of_sampling_and_students_stand_on_the_recipe(place):
+    folder = make(place, "sampling", "--distil_steps", "2", "LCM, 2 steps, none", "student, 2 steps")
+    assert {path.stem for path in folder.iterdir()} == {"lcm_2_steps_none-seed0", "student_2_steps-seed0"}
+    for path in folder.iterdir():
+        own = figures(path)["systems"]["personalised"]["listeners"]
+        assert len(own["FRRea-motion"]) == len(own["FRDiv"]) == 4 and min(own["FRRea-motion"]) > 0
+        assert own != figures(path)["systems"]["personalised, another's history"]["listeners"]
+    told = json.loads((folder / "student_2_steps-seed0.json").read_text())
+    assert {"weight_shift_generator", "student_denoiser"} <= set(told["configuration"]["training"]["stages"])
+    models = place / "work" / "models"
+    taken = models / "student_2_steps-seed0" / "weight_shift_generator"
+    assert taken.resolve() == (models / "weight_editing_low_rank-seed0" / "weight_shift_generator").resolve()
+    assert not list((place / "work" / "reactions").glob("*/sampling"))
+
+
 def test_data_without_a_known_truth_go_without_oracles(place, capsys):
     truth = place / "world" / "world.json"
     kept = truth.rename(place / "world.json")

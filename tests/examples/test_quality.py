@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import parts
 import pytest
 import quality
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+from perfrdiff_hf.training import processes
 from perfrdiff_hf.training.config import load_config
 
 
@@ -109,26 +109,26 @@ def test_ablations_stand_in_the_order_of_what_is_left(report, tmp_path, capsys):
 def test_an_ablation_trains_what_it_changes_and_borrows_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    trained: list[tuple[str, dict[str, str]]] = []
+    measured: list[list[str]] = []
+
+    def train(stage: str, folder: Path, config: str, world: Path, overrides: dict[str, str], *rest: object) -> None:
+        trained.append((stage, overrides))
+        (folder / stage).mkdir(parents=True)
+
+    monkeypatch.setattr(processes, "train_stage", train)
+    monkeypatch.setattr(quality, "main", measured.append)
     ablations = runpy.run_path(str(EXPERIMENTS / "ablations.py"))
-    calls: list[list[str]] = []
-
-    def train(arguments: list[str]) -> int:
-        calls.append(arguments)
-        folder = Path(arguments[arguments.index("--output_dir") + 1])
-        (folder / arguments[arguments.index("--stage") + 1]).mkdir(parents=True)
-        return 0
-
-    monkeypatch.setattr(parts, "perfrdiff", train)
-    monkeypatch.setattr(quality, "main", calls.append)
     work = tmp_path / "work"
     ablations["main"](
         ["--world", "bench", "--work", str(work), "--results", str(tmp_path), "--processes", "1", "no noise on styles"]
     )
-    trained = [call[call.index("--stage") + 1] for call in calls[:-1]]
-    assert trained == ["emotion_vae", "style_encoder", "denoiser", "weight_shift_generator", "weight_shift_generator"]
-    assert "--data.style_noise=0" in calls[-2] and "--data.style_noise=0" not in calls[-3]
+    assert [stage for stage, _ in trained] == [
+        "emotion_vae", "style_encoder", "denoiser", "weight_shift_generator", "weight_shift_generator",
+    ]  # fmt: skip
+    assert trained[-1][1]["data.style_noise"] == "0" and "data.style_noise" not in trained[-2][1]
     assert (work / "no noise on styles" / "denoiser").resolve() == (work / "the whole recipe" / "denoiser").resolve()
-    assert calls[-1][calls[-1].index("--model") + 1] == str(work / "no noise on styles" / "model")
+    assert measured[0][measured[0].index("--model") + 1] == str(work / "no noise on styles" / "model")
     # Every change is one that training knows.
     for row, change in ablations["CHANGES"].items():
         config = load_config("bench", {name: str(value) for name, value in change.settings.items()})

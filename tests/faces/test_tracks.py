@@ -443,6 +443,25 @@ def test_head_signs_of_written_tracks(tmp_path: Path) -> None:
     np.testing.assert_allclose(written, [-0.1, 0.2, 0.3], atol=1e-6)
 
 
+def test_both_streams_in_one_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    emotion, coefficients = rng.random((30, 25)).astype(np.float32), rng.random((30, 58)).astype(np.float32)
+    write_face_track(Behaviour(emotion=emotion, coefficients=coefficients), tmp_path / "a.npz", "npz")
+    again = read_face_track(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.behaviour.coefficients, coefficients)
+    np.testing.assert_array_equal(again.behaviour.emotion, rules.binary_action_units(emotion))
+    assert again.report.recorded == "emotion and coefficients" and not again.report.notes
+    np.savez(tmp_path / "b.npz", reactions=emotion[None], coefficients=coefficients[None])
+    with pytest.raises(ValueError, match=r"lacks emotion; it holds reactions, coefficients\. .*give the track of one"):
+        read_face_track(tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:500])
+    with pytest.raises(ValueError, match="cannot be read as npz"):
+        read_face_track(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", emotion=emotion[:5], coefficients=coefficients)
+    with pytest.raises(ValueError, match="same number of frames"):
+        read_face_track(tmp_path / "d.npz")
+
+
 def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> None:
     emotion_only, averted = Behaviour(emotion=shown.emotion), MEAN_FACE[None].copy()
     averted[0, ROTATION] = [np.pi, 2.0, 0]
@@ -451,7 +470,7 @@ def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> No
             shown,
             "a.csv",
             "openface",
-            "format must be one of arkit_json, glb, live_link, llv, react2024; given: 'openface'",
+            "format must be one of arkit_json, glb, live_link, llv, npz, react2024; given: 'openface'",
         ),
         (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy"),
         (emotion_only, "a.npy", "react2024", "must hold coefficients"),

@@ -14,14 +14,15 @@ from perfrdiff_hf.pipelines import sampling
 from perfrdiff_hf.pipelines.serving import serve
 
 
-FAST = {"num_reactions": 2, "num_inference_steps": 2, "guidance_scale": 1.5}
+FAST = {"num_reactions": 2, "num_inference_steps": 2}
 HOP = 12
 
 
-@pytest.fixture(scope="module")
-def live(make_pipeline) -> PerFRDiffPipeline:
-    """A generator of 83 channels in standard scores that joins shown frames."""
-    pipeline = make_pipeline(in_channels=83, max_shown_frames=45, standardised=True, context_windows=2)
+@pytest.fixture(scope="module", params=[None, {"num_inference_steps": 2, "guidance_scale": 1.5}])
+def live(make_pipeline, request) -> PerFRDiffPipeline:
+    """A generator of 83 channels in standard scores that joins shown frames, and a student of such a one."""
+    options = {"in_channels": 83, "max_shown_frames": 45, "standardised": True, "context_windows": 2}
+    pipeline = make_pipeline(**options, sampling={"guidance_scale": 1.5}, distilled=request.param)
     scores = torch.Generator().manual_seed(3)
     pipeline.denoiser.reaction_scores.fit(
         0.3 * torch.rand(83, generator=scores), 0.1 + torch.rand(83, generator=scores)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from perfrdiff_hf.baselines import get_system
 from perfrdiff_hf.training.config import StageConfig, TrainingConfig, config_names, load_config
 from perfrdiff_hf.training.optimisers import learning_rate
 from perfrdiff_hf.training.stages import PERFRDIFF
@@ -26,7 +27,15 @@ def write(folder: Path, values: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("name", config_names())
 def test_shipped_configurations_describe_models_that_can_be_built(name: str) -> None:
-    PERFRDIFF.check_recipe(load_config(name))
+    config = load_config(name)
+    get_system(config.system).check_recipe(config)
+
+
+def test_systems_to_compare_with_have_configurations_with_names() -> None:
+    assert {"trans_vae", "trans_vae_bench", "bench", "demo"} <= set(config_names())
+    assert load_config("trans_vae_bench") == load_config(CONFIGS / "baselines" / "trans_vae_bench.yaml")
+    files = [path.stem for path in CONFIGS.rglob("*.yaml")]
+    assert len(set(files)) == len(files)
 
 
 def test_paper_configuration_is_the_papers() -> None:
@@ -94,7 +103,9 @@ def test_refused(tmp_path: Path, overrides: dict[str, str], message: str) -> Non
 def test_files_that_are_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="config: there is no file"):
         load_config(tmp_path / "absent.yaml")
-    with pytest.raises(FileNotFoundError, match="no shipped configuration of that name; shipped are bench, demo"):
+    with pytest.raises(
+        FileNotFoundError, match="no shipped configuration of that name; shipped are beamer, beamer_bench, belfusion"
+    ):
         load_config("absent")
     path = tmp_path / "config.yaml"
     path.write_text("stages: [")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arkit_json, gltf, live_link, llv, openface, pyfeat, react2024
+from . import arkit_json, gltf, live_link, llv, npz, openface, pyfeat, react2024
 from .common import RecordedTrack, TrackFile, TrackFormat
 from .react2024 import write_coefficients_npy, write_emotion_csv
 
@@ -23,6 +23,7 @@ FORMATS: tuple[TrackFormat, ...] = (
     gltf.FORMAT,
     live_link.FORMAT,
     llv.FORMAT,
+    npz.FORMAT,
     openface.FORMAT,
     pyfeat.FORMAT,
     react2024.FORMAT,

@@ -55,7 +55,7 @@ class TrackFile:
     """A face track on the disk, by which formats recognise what is theirs; a csv file is read once, when asked for.
 
     Args:
-        path: an npy, json, glb or csv file.
+        path: an npy, npz, json, glb or csv file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,6 +63,7 @@ class TrackFile:
         with open(path, "rb") as file:
             begin = file.read(64)
         self.is_npy = begin.startswith(_NPY_MAGIC) or path.suffix == ".npy"
+        self.is_npz = begin.startswith(b"PK\x03\x04")
         self.is_glb = begin.startswith(b"glTF")
         self.is_json = not self.is_npy and begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
 
@@ -73,7 +74,7 @@ class TrackFile:
 
     def has(self, *columns: str) -> bool:
         """Whether this is a csv file with all these columns."""
-        return not (self.is_npy or self.is_json or self.is_glb) and self.table.has(columns)
+        return not (self.is_npy or self.is_npz or self.is_json or self.is_glb) and self.table.has(columns)
 
 
 @dataclass(frozen=True)

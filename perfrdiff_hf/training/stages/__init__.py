@@ -1,4 +1,4 @@
-"""The stages of PerFRDiff and of "Input p", a file each, and the systems that they make."""
+"""The stages of PerFRDiff, of "Input p" and of students, a file each, and the systems that they make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ...pipelines.perfrdiff import PerFRDiffPipeline
 from ...pipelines.sampling import check_sampling
 from .denoiser import DenoiserStage, GAFRGObjective
 from .denoising import new_scheduler
+from .distillation import StudentObjective
 from .personal_denoiser import PersonalDenoiserStage, StyleInputObjective
+from .student_denoiser import StudentDenoiserStage, student_pipeline
 from .style_encoder import PSSLObjective, StyleEncoderStage
 from .weight_shift_generator import PWSGObjective, WeightShiftGeneratorStage
 
@@ -52,6 +54,20 @@ class StyleInputSystem(PerFRDiffSystem):
         return super().assemble(components, feature_extractor, recipe)
 
 
+class StudentSystem(PerFRDiffSystem):
+    """PerFRDiff distilled into few evaluations: the same pipeline, whose generator is the student."""
+
+    def assemble(
+        self, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
+    ) -> PerFRDiffPipeline:
+        """See `System`; the student takes the place of its teacher, and is sampled as it was trained."""
+        components = dict(parts)
+        if StudentDenoiserStage.name not in components:
+            return super().assemble(components, feature_extractor, recipe)
+        components["denoiser"] = components.pop(StudentDenoiserStage.name)
+        return student_pipeline(components, feature_extractor, recipe)
+
+
 PERFRDIFF = register_system(
     PerFRDiffSystem(
         name="perfrdiff",
@@ -70,15 +86,27 @@ STYLE_INPUT = register_system(
         extra_models=("scheduler", "sampling"),
     )
 )
+STUDENT = register_system(
+    StudentSystem(
+        name="student",
+        title="PerFRDiff, distilled into few evaluations",
+        pipeline=PerFRDiffPipeline,
+        stages=(*PERFRDIFF.stages, StudentDenoiserStage()),
+        extra_models=("scheduler", "sampling"),
+    )
+)
 
 __all__ = [
     "PERFRDIFF",
+    "STUDENT",
     "STYLE_INPUT",
     "EmotionVAEObjective",
     "GAFRGObjective",
     "PSSLObjective",
     "PWSGObjective",
     "PerFRDiffSystem",
+    "StudentObjective",
+    "StudentSystem",
     "StyleInputObjective",
     "StyleInputSystem",
 ]

@@ -189,25 +189,14 @@ class DenoisingObjective(Objective):
         noisy = self.scheduler.add_noise(reactions, batch["noise"], timestep)
         marks: dict[str, Tensor] = {}
         if denoiser.joins_shown_frames:
-            shown = _shown_frames(batch["shown_frames"], reactions.shape)
+            shown = frames_shown(batch["shown_frames"], reactions.shape)
             clean = reactions
             if "shown_noise" in batch:  # the noise of these frames is used nowhere else
                 clean = reactions + batch["shown_noise"][:, None, None, None] * batch["noise"]
             noisy = torch.where(shown[..., None], clean, noisy)
             marks["shown"] = shown.flatten(0, 1)
-        speaker = {
-            "audio": batch["speaker_audio"],
-            "emotion": batch["speaker_emotion"],
-            "coefficients": self.feature_extractor.remove_mean_face(batch["speaker_coefficients"]),
-        }
-        past = batch.get("past_reactions")
-        conditions = speaker_conditions(denoiser, self.frozen.get("emotion_vae"), speaker, past, style)
-        dropped = {kind: batch["dropped"][:, place] for place, kind in enumerate(denoiser.condition_widths)}
-        if "past_emotion" in conditions:  # each reaction has a past of its own, so each has a condition of its own
-            repeats = reactions.shape[1]
-            dropped = {kind: rows.repeat_interleave(repeats) for kind, rows in dropped.items()}
-            timestep = timestep.repeat_interleave(repeats)
-        tokens = denoiser.encode_condition(conditions, dropped)
+        tokens = self.encode(denoiser, batch, style)
+        timestep = timestep.repeat_interleave(len(tokens) // len(timestep))
         predicted = denoiser(noisy.flatten(0, 1), timestep, tokens, weight_shifts=shifts, **marks).sample
         errors = functional.mse_loss(predicted, reactions.flatten(0, 1), reduction="none")
         of_channel = known_alone(self.weights.of_channels(errors), self.feature_extractor)
@@ -219,8 +208,28 @@ class DenoisingObjective(Objective):
         is_new = ~marks["shown"]
         return (loss.mean(dim=-1) * is_new).sum() / is_new.sum()
 
+    def encode(
+        self, denoiser: GAFRGTransformer1DModel, batch: Mapping[str, Tensor], style: Tensor | None = None
+    ) -> Tensor:
+        """The tokens of the conditions of a batch, without those that are dropped; see `denoising_loss`.
 
-def _shown_frames(counts: Tensor, shape: torch.Size) -> Tensor:
+        Returns:
+            `(b, tokens, hidden_size)`; `(b * k, ...)` where each reaction has a past, and so a condition, of its own.
+        """
+        speaker = {
+            "audio": batch["speaker_audio"],
+            "emotion": batch["speaker_emotion"],
+            "coefficients": self.feature_extractor.remove_mean_face(batch["speaker_coefficients"]),
+        }
+        past = batch.get("past_reactions")
+        conditions = speaker_conditions(denoiser, self.frozen.get("emotion_vae"), speaker, past, style)
+        repeats = batch["reactions"].shape[1] if "past_emotion" in conditions else 1
+        places = {kind: batch["dropped"][:, place] for place, kind in enumerate(denoiser.condition_widths)}
+        dropped = {kind: rows.repeat_interleave(repeats) for kind, rows in places.items()}
+        return denoiser.encode_condition(conditions, dropped)
+
+
+def frames_shown(counts: Tensor, shape: torch.Size) -> Tensor:
     """Which frames of windows `(b, k, w)` were shown already, from how many `(b,)`."""
     examples, repeats, frames, _ = shape
     shown = torch.arange(frames, device=counts.device) < counts[:, None]

@@ -1,0 +1,170 @@
+"""Quality against time: every way of sampling and every student beside the teacher's intervals, from the results.
+
+Quality is that of `run.py --table sampling`: means over training seeds, intervals (95 %) over listeners. Time is that
+of `examples/benchmarks/speed.py`, at the official size: it follows from the steps and how many of them are guided.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paper_rows import Row
+from paper_tables import Made, read_table
+from sampling_rows import SAMPLING, STUDENTS, TEACHER
+
+from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY
+from perfrdiff_hf.evaluation.reacting import folder_name
+from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
+from perfrdiff_hf.metrics.statistics import Interval, bootstrap_interval
+
+
+# Whether a student may be above the teacher's interval, and whether it may be below.
+MEASURES = {
+    "FRCorr PMAFRG": (True, False),
+    "FRdist PMAFRG": (False, True),
+    "FRDiv": (False, False),
+    "FRVar": (False, False),
+    "FRRea-motion": (False, True),
+    "switches at borders": (False, True),
+    "switches inside": (False, True),
+}
+PERSONAL = "FRCorr PMAFRG"
+# Rows of table 1 between which a personal share lies.
+ANYBODY, LISTENER = "the world's own, of anybody", "the world's own, of the listener"
+SPEED_FILE = Path("sampling", "speed.json")
+REAL_TIME_FACTOR, DELAY_SECONDS = 0.2, 0.1
+
+
+def sampling_table(results: Path) -> tuple[Table, str]:
+    """All rows that were made.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    made, speed = _read(results), _speed(results)
+    if not made:
+        raise FileNotFoundError(f"There are no rows of the table sampling in {results}; make them with run.py.")
+    ends = _ends(results)
+    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in SAMPLING if row.name in made]
+    missing = [row.name for row in SAMPLING if row.name not in made]
+    note = "Marked: outside the interval of the teacher. Seconds: official size, on the machine of speed.json."
+    return Table(_header(), rows), note + (f"\n\nNot made yet: {', '.join(missing)}." if missing else "")
+
+
+def check_sampling(results: Path) -> tuple[Table, int]:
+    """Every student beside its teacher, and which of them reach the goals of time with the teacher's quality."""
+    made, speed, ends = _read(results), _speed(results), _ends(results)
+    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in _looked_at() if row.name in made]
+    width = len(_header())
+    lacking = [row.name for row in _looked_at() if row.name not in made] + ([] if speed else [str(SPEED_FILE)])
+    rows += [[name, *[""] * (width - 2), "missing"] for name in lacking]
+    missed = len(lacking)
+    good = [
+        row for row in _looked_at()
+        if row.name in STUDENTS and row.name in made and TEACHER in made
+        and not _outside(made[row.name], made[TEACHER])
+    ]  # fmt: skip
+    for title, measure, most in (
+        ("ten reactions, real-time factor", "ten, real-time factor", REAL_TIME_FACTOR),
+        ("one reaction, p95 of the delay, s", "one, p95 s", DELAY_SECONDS),
+    ):
+        found = {row.name: value for row in good if (value := _best(_seconds(row, speed), measure)) is not None}
+        reached = [f"{name}: {number(value)}" for name, value in found.items() if value <= most]
+        missed += not reached
+        said = f"met by {'; '.join(reached)}" if reached else "missed"
+        rows.append([f"*{title} <= {most}, quality of the teacher*", *[""] * (width - 2), said])
+    return Table(_header(), rows), missed
+
+
+def _looked_at() -> list[Row]:
+    return [row for row in SAMPLING if row.name == TEACHER or row.name in STUDENTS]
+
+
+def _header() -> list[str]:
+    return ["", "seeds", *MEASURES, "own - another's", "personal share", "ten, real-time factor", "one, p95 s", ""]
+
+
+def _line(
+    row: Row, made: Made, teacher: Made | None, speed: dict[str, Any], ends: tuple[float, float] | None
+) -> list[Cell]:
+    """A row of the table; what lies outside the teacher's intervals is marked and named."""
+    outside = [] if teacher is None or row.name == TEACHER else _outside(made, teacher)
+    cells: list[Cell] = [row.name, str(len(made.runs))]
+    for measure in MEASURES:
+        cell = bootstrap_interval(made.of(measure))
+        mark = "* " if measure in outside else ""
+        cells.append(f"{mark}{number(cell.value)} [{number(cell.low)}, {number(cell.high)}]")
+    seconds = _seconds(row, speed)
+    cells.append(bootstrap_interval(made.of(PERSONAL) - made.of(PERSONAL, ANOTHER_HISTORY)))
+    share = None if ends is None else (float(np.mean(made.of(PERSONAL))) - ends[0]) / (ends[1] - ends[0])
+    cells.append(_number(share))
+    cells += [_number(_best(seconds, measure)) for measure in ("ten, real-time factor", "one, p95 s")]
+    return [*cells, f"outside: {', '.join(outside)}" if outside else ""]
+
+
+def _outside(made: Made, teacher: Made) -> list[str]:
+    """The measures that are worse than the teacher's interval over listeners allows; NaN is worse than anything."""
+    worse = []
+    for measure, (above, below) in MEASURES.items():
+        value, allowed = float(np.mean(made.of(measure))), _interval(teacher, measure)
+        if not ((value >= allowed.low or below) and (value <= allowed.high or above)):
+            worse.append(measure)
+    return worse
+
+
+def _interval(made: Made, measure: str) -> Interval:
+    return bootstrap_interval(made.of(measure))
+
+
+def _read(results: Path) -> dict[str, Made]:
+    """Rows by name.
+
+    Raises:
+        ValueError: if they were made with different data.
+    """
+    made = {}
+    for row in SAMPLING:
+        paths = sorted((results / "tablesampling").glob(f"{folder_name(row.name)}-seed*.json"))
+        if runs := [json.loads(path.read_text(encoding="utf-8")) for path in paths]:
+            made[row.name] = Made(row.name, runs)
+    data = {json.dumps(run["configuration"]["data"], sort_keys=True) for row in made.values() for run in row.runs}
+    if len(data) > 1:
+        raise ValueError(f"The rows of the table sampling in {results} were made with different data; make them anew.")
+    return made
+
+
+def _ends(results: Path) -> tuple[float, float] | None:
+    """FRCorr on PMAFRG of the world's own reactions, of anybody and of the listener; None where table 1 lacks them."""
+    rows = {row.name: row for row in read_table("1", results)[0]}
+    if ANYBODY not in rows or LISTENER not in rows:
+        return None
+    return float(np.mean(rows[ANYBODY].of(PERSONAL))), float(np.mean(rows[LISTENER].of(PERSONAL)))
+
+
+def _speed(results: Path) -> dict[str, Any]:
+    path = results / SPEED_FILE
+    return json.loads(path.read_text(encoding="utf-8"))["ways"] if path.is_file() else {}
+
+
+def _seconds(row: Row, speed: dict[str, Any]) -> dict[str, Any]:
+    """What was measured for the steps and the guidance of a row: figures by the form of the model."""
+    return speed.get(way_of(row), {})
+
+
+def way_of(row: Row) -> str:
+    """What decides the time of a row: its steps, and which of them are guided."""
+    if row.name in STUDENTS:
+        return f"{STUDENTS[row.name].settings['models.student_denoiser.num_inference_steps']} steps, none"
+    return row.name.partition(", ")[2]
+
+
+def _best(forms: dict[str, Any], measure: str) -> float | None:
+    values = [found[measure] for found in forms.values() if found.get(measure) is not None]
+    return min(values) if values else None
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else number(value)

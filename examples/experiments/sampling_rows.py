@@ -1,0 +1,62 @@
+"""The rows of the table of quality against time: ways to sample one model, and its students. Nothing here runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paper_rows import RECIPE, Model, Row
+
+
+# By the names of papers; the classes are those of diffusers.
+SOLVERS = {
+    "DDIM": "DDIMScheduler",
+    "DPM-Solver++": "DPMSolverMultistepScheduler",
+    "UniPC": "UniPCMultistepScheduler",
+    "LCM": "LCMScheduler",
+}
+# The scale is the model's own; in the first half of the steps, or in all.
+GUIDANCE: dict[str, dict[str, Any]] = {
+    "none": {"guidance_scale": 1.0},
+    "interval": {"guidance_interval": [0.0, 0.5]},
+    "full": {"guidance_interval": [0.0, 1.0]},
+}
+STEPS = (50, 20, 10, 6, 4, 2, 1)
+# With one step all solvers are DDIM, and with many they end where it does.
+FEWER_STEPS = (20, 10, 6, 4, 2)
+STUDENT_STEPS = (10, 4, 2, 1)
+# What students are to keep up with.
+TEACHER = "DDIM, 50 steps, interval"
+DISTIL_STEPS = "stages.student_denoiser.max_steps"
+
+
+def _student(steps: int) -> Model:
+    learning = {"batch_size": 16, "learning_rate": 3e-4, "warmup_steps": 50}
+    return Model(
+        {
+            "models.student_denoiser.num_inference_steps": steps,
+            "models.student_denoiser.teacher_steps": 40,
+            DISTIL_STEPS: 4000,
+            **{f"stages.student_denoiser.{name}": value for name, value in learning.items()},
+        },
+        ("student_denoiser",),
+        "student",
+        on=RECIPE,
+    )
+
+
+def _way(solver: str, steps: int, guidance: str) -> Row:
+    settings = {"num_inference_steps": steps, **GUIDANCE[guidance]}
+    what = {"scheduler": SOLVERS[solver], "settings": settings}
+    return Row(f"{solver}, {steps} steps, {guidance}", "sampling", RECIPE, what)
+
+
+STUDENTS = {f"student, {steps} steps": _student(steps) for steps in STUDENT_STEPS}
+SAMPLING = (
+    *(
+        _way(solver, steps, guidance)
+        for solver in SOLVERS
+        for steps in (STEPS if solver == "DDIM" else FEWER_STEPS)
+        for guidance in GUIDANCE
+    ),
+    *(Row(name, "sampling", name) for name in STUDENTS),
+)

@@ -1,0 +1,81 @@
+"""Draw a speaker and reactions to them, or any faces side by side, as a video or a picture.
+
+    perfrdiff render OUT/reactions.npz --speaker talk.mp4 --output film.mp4
+    perfrdiff render alice.csv bob.npz --output both.mp4
+    perfrdiff render OUT/reaction_1.npy --output strips.png
+
+FACE is a face track, a video, or the reactions.npz of `perfrdiff react`. A video (.mp4) has the speaker's sound; a
+picture (.png) shows faces, action units, valence and arousal over time. Our head in three dimensions, and a picture of
+one moment, are drawn by `perfrdiff avatar`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import add_tracking_options, tracking_settings
+
+
+if TYPE_CHECKING:
+    from ..behaviour import Behaviour
+    from ..rendering.people import Scene
+
+
+SUFFIXES = (".mp4", ".png")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose faces, and where to."""
+    parser.add_argument("face", nargs="+", type=Path, help="face tracks, videos, reactions.npz")
+    parser.add_argument("--speaker", nargs="+", metavar="FILE", help="the speaker's video, sound, face track")
+    parser.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    parser.add_argument("--output", required=True, type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
+    parser.add_argument("--size", type=int, default=256, help="of a face in a video, in pixels (default 256)")
+    parser.add_argument("--title", default="", help="what stands above all")
+    add_tracking_options(parser)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """A file that can be written."""
+    if options.output.suffix not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"output must end in {', '.join(SUFFIXES)}; given: {options.output.name}")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Read and draw."""
+    from ..data.recordings import read_speaker, sort_files
+    from ..rendering.people import reaction_scene
+    from ..rendering.strips import draw_strips, save_figure
+
+    behaviour = sound = None
+    if options.speaker:
+        audio, tracks = sort_files(options.speaker)
+        speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
+        behaviour, sound = speaker.behaviour, speaker.sound
+    reactions = [face for path in options.face for face in faces_in(path, options)]
+    scene = reaction_scene(reactions, behaviour, sound, options.title)
+    if options.output.suffix == ".png":
+        save_figure(draw_strips(scene), options.output)
+    else:
+        film(scene, options.output, options.size)
+    print(f"Written to {options.output}")
+    return {"output": options.output, "faces": len(reactions), "frames": scene.num_frames}
+
+
+def faces_in(path: Path, options: argparse.Namespace) -> list[Behaviour]:
+    """The behaviour in a track or video; of `reactions.npz`, all reactions."""
+    from ..data.recordings import read_face, read_reactions
+
+    reactions = read_reactions(path)
+    return reactions or [read_face(path, tracking=tracking_settings(options)).behaviour]
+
+
+def film(scene: Scene, path: Path, size: int = 256) -> None:
+    """A scene as a video, with a bar while it is drawn."""
+    from ..progress import Progress
+    from ..rendering.video import write_video
+
+    with Progress("video", scene.num_frames, "frame") as bar:
+        write_video(scene, path, size=size, progress=lambda done, total: bar.update())

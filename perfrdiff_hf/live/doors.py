@@ -1,0 +1,78 @@
+"""Who may come in: pages of this server alone, and with a token where others could reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+# What lies below these is for those with the token; the page itself holds nothing of anybody.
+GUARDED = ("/api/", "/live")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+# Everything that the page may use: itself. `blob:` is what it has made or been handed, wasm is MediaPipe's.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {scripts}; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody outside of this machine reaches an address or name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Doors:
+    """Lets a request through to the app, or refuses it.
+
+    A browser tells where a page came from; pages of other sites could otherwise talk to a server on this machine. And
+    where there is no token, the server must be called by a name of this machine, so that no other name can be made to
+    point here.
+
+    Args:
+        app: what lies behind.
+        token: what requests must bring, as `Authorization: Bearer ...` or `?token=...`; None: nothing.
+        is_local: whether the server listens on this machine alone.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, is_local: bool):
+        self.app, self.token, self.is_local = app, token, is_local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        refusal = self.refusal(scope) if scope["type"] in ("http", "websocket") else None
+        if refusal is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal})
+        else:
+            await JSONResponse({"error": refusal}, 403)(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> str | None:
+        """Why a request is refused; None if it is not."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.is_local and self.token is None and urlsplit(f"//{host}").hostname not in LOOPBACK_NAMES:
+            return f"This server answers to the names of its own machine, not to {host!r}."
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return f"A page of {origin} may not use this server."
+        if self.token is not None and scope["path"].startswith(GUARDED) and not self._has_token(headers, scope):
+            return "The token is missing or wrong. Open the address that the server printed."
+        return None
+
+    def _has_token(self, headers: Mapping[str, str], scope: Scope) -> bool:
+        assert self.token is not None
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if not given:
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return secrets.compare_digest(given.encode(), self.token.encode())

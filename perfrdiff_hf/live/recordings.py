@@ -1,0 +1,76 @@
+"""A reaction that a page recorded, as a file: csv for Live Link, glb, mp4 or npz."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from ..behaviour import FRAME_RATE, Behaviour
+from ..extras import require
+from ..faces.formats.gltf import animate_file
+from ..faces.motion import face_motion
+from ..faces.tracks import write_face_track
+
+
+# Suffix -> how a browser should take it.
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "glb": "model/gltf-binary",
+    "mp4": "video/mp4",
+    "npz": "application/octet-stream",
+}
+MOST_SECONDS = 180
+MOST_FRAMES = MOST_SECONDS * FRAME_RATE
+VIDEO_SIZE = 320
+# Drawing a video takes a core for about as long as it lasts.
+_one_video = threading.Lock()
+
+
+def recording_file(emotion: np.ndarray, coefficients: np.ndarray, suffix: str, head: Path | None = None) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        emotion: `(frames, 25)`.
+        coefficients: `(frames, 58)`.
+        suffix: one of `MEDIA_TYPES`.
+        head: for glb: whose head is animated; None: ours.
+
+    Raises:
+        ValueError: if the suffix is unknown, or the head is turned too far for the format.
+        ImportError: if what videos need is not installed.
+        BlockingIOError: if a video is being drawn already.
+    """
+    if suffix not in MEDIA_TYPES:
+        raise ValueError(f"The format must be one of {', '.join(MEDIA_TYPES)}; given: {suffix!r}.")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"reaction.{suffix}"
+        if suffix == "npz":
+            np.savez_compressed(path, reactions=emotion[None], coefficients=coefficients[None])
+        elif suffix == "csv":
+            write_face_track(Behaviour(emotion=emotion, coefficients=coefficients), path, "live_link")
+        elif suffix == "glb":
+            animate_file(face_motion(coefficients), path, head)
+        else:
+            _film(coefficients, path)
+        return path.read_bytes()
+
+
+def _film(coefficients: np.ndarray, path: Path) -> None:
+    require("rendering", "Videos")
+    from ..rendering.head import draw_head
+    from ..rendering.video import write_pictures
+
+    if not _one_video.acquire(blocking=False):
+        raise BlockingIOError("A video is being made already; try again when it is done.")
+    try:
+        motion = face_motion(coefficients)
+        pictures = (
+            draw_head(blendshapes, rotation, VIDEO_SIZE)
+            for blendshapes, rotation in zip(motion.blendshapes, motion.rotation)
+        )
+        write_pictures(pictures, path)
+    finally:
+        _one_video.release()

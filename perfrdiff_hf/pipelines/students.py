@@ -1,0 +1,62 @@
+"""Distilled generators: how they are sampled, and what they refuse.
+
+A student predicts, at each of few time steps, where its teacher's whole guided sampler goes until the next of them. So
+it is sampled by plain DDIM without guidance, at exactly the steps that it was trained for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+from .sampling import SamplingSettings
+
+
+def student_sampling(sampling: Mapping[str, Any], num_inference_steps: int) -> dict[str, Any]:
+    """The defaults of a student from those of its teacher.
+
+    Args:
+        sampling: the teacher's; some of the arguments of `SamplingSettings`.
+        num_inference_steps: the student's.
+    """
+    kept = {name: value for name, value in sampling.items() if name not in ("guidance_interval", "eta")}
+    return {**kept, "num_inference_steps": num_inference_steps, "guidance_scale": 1.0}
+
+
+def check_student(denoiser: Any, scheduler: Any, settings: SamplingSettings) -> None:
+    """See that a generator which is a student is sampled as it was trained; others may be sampled in any way.
+
+    Args:
+        denoiser: GAFRG; its `distilled` says what it can do.
+        scheduler: of the pipeline.
+        settings: how it is to be sampled.
+
+    Raises:
+        ValueError: if it cannot be; the message names the argument.
+    """
+    told = denoiser.config.get("distilled")
+    if not told:
+        return
+    steps = told["num_inference_steps"]
+    if settings.num_inference_steps != steps:
+        raise ValueError(
+            f"num_inference_steps must be {steps}: this model was distilled for so many; given: "
+            f"{settings.num_inference_steps}. Leave it out, or load another student, or the teacher."
+        )
+    if settings.guidance_scale != 1:
+        raise ValueError(
+            f"guidance_scale must be 1: this model was distilled with the guidance of its teacher "
+            f"({told['guidance_scale']:g}) built in; given: {settings.guidance_scale:g}. Leave it out, or load the "
+            "teacher."
+        )
+    if settings.eta:
+        raise ValueError(f"eta must be 0: a distilled model takes no noise between steps; given: {settings.eta}.")
+    spacing = scheduler.config.get("timestep_spacing")
+    if not isinstance(scheduler, DDIMScheduler) or spacing != "trailing":
+        raise ValueError(
+            "scheduler must be a DDIMScheduler with timestep_spacing 'trailing', as this model was distilled with; "
+            f"given: {type(scheduler).__name__} with {spacing!r}. Make it with "
+            "DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing='trailing')."
+        )

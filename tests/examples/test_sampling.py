@@ -1,0 +1,146 @@
+"""The table of quality against time, its check, and the benchmark of speed that it reads."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import run
+import sampling_report
+from sampling_rows import SAMPLING, STUDENTS, TEACHER
+
+
+EXAMPLES = Path(run.__file__).resolve().parents[1]
+TEN = "*ten reactions, real-time factor <= 0.2, quality of the teacher*"
+ONE = "*one reaction, p95 of the delay, s <= 0.1, quality of the teacher*"
+QUALITY = {
+    "FRCorr PMAFRG": 2.0, "FRdist PMAFRG": 20.0, "FRDiv": 0.1, "FRVar": 0.05, "FRRea-motion": 8.0,
+    "switches at borders": 0.1, "switches inside": 0.1,
+}  # fmt: skip
+
+
+def made(row: str, **changed: float) -> dict[str, Any]:
+    """What `run.py` writes of a row, with a spread of a tenth over three listeners."""
+    spread = np.array([0.9, 1.0, 1.1])
+    own = {name: (changed.get(name, value) * spread).tolist() for name, value in QUALITY.items()}
+    other = {"FRCorr PMAFRG": (0.5 * spread).tolist()}
+    systems = {"personalised": {"listeners": own}, "personalised, another's history": {"listeners": other}}
+    figures = {"system": "personalised", "systems": systems, "listeners": ["a", "b", "c"]}
+    return {"row": row, "figures": figures, "configuration": {"data": {"train": "1"}}}
+
+
+def write(results: Path, row: str, found: dict[str, Any]) -> None:
+    path = results / "tablesampling" / f"{run.folder_name(row)}-seed0.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found))
+
+
+def write_speed(results: Path, ten: float = 0.15) -> None:
+    (results / "sampling").mkdir(parents=True, exist_ok=True)
+    ways = {
+        "4 steps, none": {"eager": {"ten, real-time factor": 0.3, "one, p95 s": 0.2},
+                          "compiled": {"ten, real-time factor": ten, "one, p95 s": 0.09}},
+        "50 steps, interval": {"eager": {"ten, real-time factor": 4.0, "one, p95 s": 1.5}},
+    }  # fmt: skip
+    (results / "sampling" / "speed.json").write_text(json.dumps({"ways": ways}))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    write(tmp_path, TEACHER, made(TEACHER))
+    for name in STUDENTS:
+        write(tmp_path, name, made(name))
+    write_speed(tmp_path)
+    return tmp_path
+
+
+def check(results: Path, capsys: Any) -> tuple[int, dict[str, str]]:
+    code = runpy.run_path(str(EXAMPLES / "experiments" / "report.py"))["main"](
+        ["--check", "sampling", "--results", str(results)]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    return code, {line.split(" | ")[0].removeprefix("| "): line for line in lines if " | " in line}
+
+
+def test_a_fast_student_as_good_as_its_teacher_meets_the_goals(results, capsys):
+    code, lines = check(results, capsys)
+    assert code == 0
+    assert lines[TEACHER].count("[") == len(QUALITY) + 1 and "4.000" in lines[TEACHER]
+    assert "met by student, 4 steps: 0.1500" in lines[TEN]
+    assert (
+        "met by student, 4 steps: 0.0900"
+        in lines["*one reaction, p95 of the delay, s <= 0.1, quality of the teacher*"]
+    )
+
+
+def test_the_share_lies_between_the_oracles_of_table_1(results, capsys):
+    assert " 0.7500 | " not in check(results, capsys)[1][TEACHER]
+    for name, value in ((sampling_report.ANYBODY, 0.5), (sampling_report.LISTENER, 2.5)):
+        found = made(name, **{"FRCorr PMAFRG": value})
+        found["configuration"]["training"] = {"seed": 0}
+        path = results / "table1" / f"{run.folder_name(name)}-seed0.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found))
+    assert " 0.7500 | " in check(results, capsys)[1][TEACHER]
+
+
+@pytest.mark.parametrize(
+    ("measure", "value"), [("FRDiv", 0.05), ("FRDiv", 0.2), ("FRCorr PMAFRG", 1.0), ("FRRea-motion", 20.0)]
+)
+def test_a_student_that_loses_something_does_not_count(results, capsys, measure, value):
+    write(results, "student, 4 steps", made("student, 4 steps", **{measure: value}))
+    code, lines = check(results, capsys)
+    assert code == 1
+    assert lines["student, 4 steps"].endswith(f"| outside: {measure} |")
+    assert "| missed |" in lines[TEN]
+
+
+def test_more_correlation_and_less_motion_are_no_loss(results, capsys):
+    better = {"FRCorr PMAFRG": 3.0, "FRdist PMAFRG": 10.0, "FRRea-motion": 4.0, "switches inside": 0.05}
+    write(results, "student, 4 steps", made("student, 4 steps", **better))
+    assert check(results, capsys)[0] == 0
+
+
+def test_what_is_slow_or_missing_is_missed(results, capsys):
+    write_speed(results, ten=0.25)
+    code, lines = check(results, capsys)
+    assert code == 1 and "| missed |" in lines[TEN]
+    write_speed(results)
+    (results / "tablesampling" / "student_1_steps-seed0.json").unlink()
+    code, lines = check(results, capsys)
+    assert code == 1 and lines["student, 1 steps"].endswith("| missing |")
+
+
+def test_the_table_shows_what_was_made_and_names_the_rest(results):
+    table, note = sampling_report.sampling_table(results)
+    assert [str(row[0]) for row in table.rows] == [TEACHER, *STUDENTS]
+    assert "Not made yet: DDIM, 50 steps, none" in note
+    assert len({row.name for row in SAMPLING}) == len(SAMPLING)
+    with pytest.raises(FileNotFoundError, match="no rows of the table sampling"):
+        sampling_report.sampling_table(results / "nowhere")
+
+
+def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
+    import measuring
+    import speed
+
+    monkeypatch.setattr(speed, "official_pipeline", make_pipeline)
+    monkeypatch.setattr(speed, "product_speed", lambda: measuring.Speed(1e9, 1e9))
+    words = ["--eager", "--windows", "1", "--latency_windows", "2", "--steps", "1", "--live", "3", "--hops", "10"]
+    words += ["--live_steps", "1", "--minutes", "0.02", "--output", str(tmp_path / "speed.json")]
+    monkeypatch.setattr(sys, "argv", ["speed.py", *words])
+    speed.main()
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert set(found["ways"]) == {"1 steps, none"} and set(found["ways"]["1 steps, none"]) == {"eager"}
+    figures = found["ways"]["1 steps, none"]["eager"]
+    assert all(value > 0 for value in figures.values()) and figures["one, p50 s"] <= figures["one, p95 s"]
+    printed = capsys.readouterr().out
+    assert "matrix products" in printed and "3 listeners, hop 10, 1 evaluations" in printed
+    known = {f"{steps} steps, {guidance}" for steps, guidance in speed.WAYS}
+    assert {sampling_report.way_of(row) for row in SAMPLING if row.name == TEACHER or row.name in STUDENTS} <= known

@@ -1,0 +1,163 @@
+"""Table 1 in a tiny form: every system trained for two steps, and what is told of the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import report
+import run
+import table_1
+import yaml
+from paper_rows import CEILING, COMPARED, EQUAL_BUDGET, ONLINE_ROWS, TABLES, TITLES, binarised, offline
+
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+from tests.examples.test_paper_tables import SETTINGS
+
+
+SMALL = {
+    "trans_vae.hidden_size": 8, "beamer.hidden_size": 8, "regnn.hidden_size": 8, "regnn.num_layers": 1,
+    "unifarn.hidden_size": 8, "unifarn.num_layers": 1, "unifarn.vocabulary_sizes": [8, 8, 8],
+    "latent_denoiser.hidden_size": 8, "latent_denoiser.num_layers": 2, "latent_sequence_denoiser.hidden_size": 8,
+    "latent_sequence_denoiser.num_layers": 1,
+}  # fmt: skip
+WORDS = [f"--models.{name}={value}" for name, value in SMALL.items()]
+WORDS += [f"--stages.{name}.{key}=2" for name in COMPARED.values() for key in ("max_steps", "batch_size")]
+ROWS = ["recorded reactions", "PerFRDiff", CEILING, *TITLES.values(), binarised("BeLFusion"), offline("trans_vae")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("table_1")
+    size = WorldSize(dyads=(2, 1, 2), clips=3, scripts=(3, 3, 3), sample_rate=8000, sound="ULAW")
+    write_synthetic_world(folder / "world", size, seed=1)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return folder
+
+
+def make(place: Path, *words: str) -> None:
+    options = {"world": "world", "work": "work", "config": "tiny.yaml", "results": "results", "cache_dir": "cache"}
+    given = [word for name, value in options.items() for word in (f"--{name}", str(place / value))]
+    run.main(["--table", "1", "--num_reactions", "2", *given, *words])
+
+
+def read(place: Path, row: str) -> dict[str, Any]:
+    return json.loads((place / "results" / "table1" / f"{run.folder_name(row)}-seed0.json").read_text())
+
+
+def test_every_system_is_trained_and_scored_alike(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(place, *ROWS, *WORDS)
+    for row in ROWS:
+        found = read(place, row)
+        own = found["figures"]["systems"][found["figures"]["system"]]
+        assert {*table_1.OF_LISTENERS} <= own["listeners"].keys() and len(own["listeners"]["FRCorr PMAFRG"]) == 4
+        trained = row != "recorded reactions"
+        assert (found["costs"].get("parameters", 0) > 0) == trained
+        assert (found["costs"].get("real_time_factor", 0) > 0) == trained
+    models = place / "work" / "models"
+    for system in ("unifarn", "regnn", "belfusion", "latent_context"):
+        folder = models / f"{run.folder_name(TITLES[system])}-seed0"
+        assert (folder / "emotion_vae").resolve() == (models / "shared-seed0" / "emotion_vae").resolve()
+        found = read(place, TITLES[system])
+        assert found["steps"] == {"emotion_vae": 2, COMPARED[system]: 2}
+        assert set(found["seconds"]) == {*found["steps"], "measuring"}
+        assert set(found["processor_seconds"]) == set(found["steps"])
+    assert read(place, TITLES["trans_vae"])["steps"] == {"trans_vae": 2}
+    online, other = (read(place, row) for row in (TITLES["trans_vae"], offline("trans_vae")))
+    assert online["figures"]["systems"] != other["figures"]["systems"]
+    plain, whole = (read(place, row) for row in (TITLES["belfusion"], binarised(TITLES["belfusion"])))
+    assert plain["steps"] == whole["steps"] and plain["figures"]["systems"] != whole["figures"]["systems"]
+    capsys.readouterr()
+    make(place, *ROWS, *WORDS)
+    assert "table 1" not in capsys.readouterr().out
+
+
+def test_settings_go_to_the_systems_that_have_them(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(place, "UniFaRN", "REGNN", *WORDS, "--stages.regnn.learning_rate=2e-3")
+    said = capsys.readouterr().out
+    assert "table 1, REGNN" in said and "UniFaRN" not in said
+    with pytest.raises(ValueError, match=r"unknown key stages\.regn"):
+        make(place, "REGNN", "--stages.regn.max_steps=2")
+
+
+def test_what_is_told_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = ["--results", str(place / "results")]
+    assert report.main(["--table", "1", *results]) == 0
+    said = capsys.readouterr().out
+    titles = [line for line in said.splitlines() if line.startswith("### ")]
+    assert titles[:4] == ["### For reference", "### Online", "### Offline", "### Quality and cost"]
+    online = said.split("### Online")[1].split("### Offline")[0]
+    assert all(f"| {title} |" in online for title in TITLES.values()) and "Trans-VAE, offline" not in online
+    assert "98.31" not in online and "98.31" in said.split("### Published")[1]
+    assert report.main(["--check", "table1", *results]) == 1
+    said = capsys.readouterr().out
+    assert "| REGNN, offline |  |  | missing |" in said and "| REGNN |  |" not in said and "without" not in said
+
+
+@pytest.fixture
+def invent(tmp_path: Path) -> Callable[..., Path]:
+    """Results with figures of our choice: a number for each row, and what goes with it for each measure."""
+
+    def written(values: dict[str, float]) -> Path:
+        for row in TABLES["1"]:
+            level = values.get(row.name, 0.0)
+            spread = np.linspace(0, 0.01, 16)
+            listeners = {measure: (level + spread).tolist() for measure in table_1.OF_LISTENERS}
+            listeners |= {"FRDvs": (2 * level + 2 * spread).tolist(), "switches at borders": [2.0] * 16}
+            listeners |= {"switches inside": [1.0] * 16}
+            found = {
+                "row": row.name,
+                "figures": {
+                    "system": "own",
+                    "listeners": [str(number) for number in range(16)],
+                    "systems": {"own": {"listeners": listeners, "overall": {"FRRea-motion": level}}},
+                },
+                "seconds": {"measuring": 1.0, "all": 60.0}, "processor_seconds": {"all": 30.0}, "steps": {"all": 2},
+                "costs": {"parameters": 5, "real_time_factor": 0.1} if row.model else {},
+                "configuration": {"data": {}, "training": {"seed": 0}},
+            }  # fmt: skip
+            path = tmp_path / "table1" / f"{run.folder_name(row.name)}-seed0.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(found))
+        return tmp_path
+
+    return written
+
+
+def test_the_check_says_what_is_missing_and_who_leads(invent: Callable[..., Path]) -> None:
+    results = invent({"PerFRDiff": 0.5, "REGNN": 0.1})
+    table, failed = table_1.check(results)
+    assert failed == 0 and [row[3] for row in table.rows] == ["holds"] * (len(ONLINE_ROWS) - 2)
+    assert EQUAL_BUDGET not in str(table.rows)
+    path = results / "table1" / "beamer_offline-seed0.json"
+    found = json.loads(path.read_text())
+    found["figures"]["systems"]["own"]["listeners"]["FRVar"][3] = None
+    del found["costs"]["parameters"]
+    path.write_text(json.dumps(found))
+    (results / "table1" / "chance-seed0.json").unlink()
+    table, failed = table_1.check(results)
+    assert failed == 3
+    said = [(row[0], row[3]) for row in table.rows[:3]]
+    beamer = offline("beamer")
+    assert said == [("chance", "missing"), (beamer, "without FRVar"), (beamer, "without parameters")]
+    _, failed = table_1.check(invent({"PerFRDiff": 0.5, "REGNN": 0.6}))
+    assert failed == 1
+
+
+def test_orders_shares_and_leads(invent: Callable[..., Path]) -> None:
+    results = invent({"PerFRDiff": 0.5, "REGNN": 0.1, "Trans-VAE": 0.2, "UniFaRN": 0.3})
+    made = table_1._made(results)
+    said = {str(row[1]): row[3] for row in table_1.orders_table(made).rows if row[0] == "online"}
+    assert said["FRDiv: PerFRDiff before UniFaRN"] == said["FRdist MAFRG: Trans-VAE before UniFaRN"] == "holds"
+    assert said["FRVar: REGNN before Trans-VAE"] == "the other way round"
+    assert said[f"FRDiv: BEAMER before {binarised('BeLFusion')}"] == "not shown"
+    assert table_1.explained(made["UniFaRN"]) == pytest.approx(0.5)
+    page = table_1.page(results)
+    assert "- FRCorr PMAFRG (more is better): PerFRDiff, 0.5050" in page
+    assert "- FRRea-motion (less is better): PerFRDiff, equal budget, 0.0000" in page
+    with pytest.raises(FileNotFoundError, match="There are no rows of table 1"):
+        table_1.page(results / "absent")

@@ -1,0 +1,119 @@
+"""The page's own modules without a browser: they compute what the package computes. Needs Node.js."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perfrdiff_hf.behaviour import MEAN_FACE, STD_FACE
+from perfrdiff_hf.faces.motion import face_motion
+from perfrdiff_hf.live.playout import Playout
+
+
+PAGE = Path(__file__).resolve().parents[2] / "perfrdiff_hf" / "live" / "page"
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+
+
+def in_node(script: str, given: Any) -> Any:
+    """What a script prints as JSON; it finds `given`, and the page's modules beside it."""
+    begin = (
+        f"import fs from 'node:fs'; const given = JSON.parse(fs.readFileSync(0)); const page = '{PAGE.as_uri()}';\n"
+    )
+    words = ["node", "--input-type=module", "-e", begin + script]
+    done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_smooth_time_is_the_same_in_both_languages() -> None:
+    """Segments on time, early, late, doubled and with a gap, looked at 60 times a second."""
+    rng = np.random.default_rng(0)
+    steps = rng.standard_normal((400, 58)).cumsum(axis=0)
+    faces = (MEAN_FACE + STD_FACE * steps / np.abs(steps).max()).astype(np.float32)
+    motion = face_motion(faces)
+    numbers = np.concatenate([motion.blendshapes, motion.rotation], axis=1).astype(np.float64)
+    segments = [(0, 50, 10.0), (50, 100, 11.9), (100, 150, 15.2), (140, 200, 16.0), (220, 300, 18.5), (300, 350, 21.0)]
+    moments = np.arange(10, 26, 1 / 60).tolist()
+
+    playout, expected = Playout(), []
+    waiting = list(segments)
+    for now in moments:
+        while waiting and waiting[0][2] <= now:
+            start, end, at = waiting.pop(0)
+            playout.add(start, faces[start:end], at)
+        shown = playout.at(now)
+        expected.append(np.concatenate([shown.blendshapes[0], shown.rotation[0]]))
+    script = """
+    const { Playout } = await import(`${page}/playout.js`);
+    const playout = new Playout();
+    const shown = given.moments.map((now) => {
+      while (given.segments.length && given.segments[0][2] <= now) {
+        const [start, end, at] = given.segments.shift();
+        playout.add(start, given.faces.slice(start, end), at);
+      }
+      return Array.from(playout.at(now));
+    });
+    const { segments, lateSegments, missingFrames, delay } = playout;
+    console.log(JSON.stringify({ shown, segments, lateSegments, missingFrames, delay }));
+    """
+    got = in_node(script, {"moments": moments, "segments": segments, "faces": numbers.tolist()})
+    np.testing.assert_allclose(got["shown"], expected, atol=1e-5)
+    assert got["lateSegments"] == playout.late_segments > 0
+    assert got["missingFrames"] == playout.missing_frames == 20
+    assert got["delay"] == pytest.approx(playout.delay)
+    assert np.abs(np.diff(got["shown"], axis=0)).max() < 0.2  # it never jumps
+
+
+def test_the_meter_of_delay() -> None:
+    """Hops of 25 frames of which each is shown 0.3 s after the speaker's last frame: 0.3 to 1.3 s."""
+    script = """
+    const { DelayMeter } = await import(`${page}/delay.js`);
+    const meter = new DelayMeter(given.lag);
+    const none = meter.quantile(0.5);
+    for (let start = 0; start < 5000; start += 25) {
+      meter.add(start);
+      meter.look(start - 1, start / 25 + 0.2);
+      meter.look(start, start / 25 + 0.3);
+    }
+    const [least, median, p95] = [0, 0.5, 0.95].map((q) => meter.quantile(q));
+    console.log(JSON.stringify({ none, count: meter.delays.length, least, median, p95 }));
+    """
+    got = in_node(script, {"lag": 0})
+    assert got["none"] is None and got["count"] == 3000
+    assert got["least"] == pytest.approx(0.34) and got["median"] == pytest.approx(0.82) and got["p95"] > 1.2
+    # A window that answers what lies 25 frames further back moves that much later.
+    assert in_node(script, {"lag": 25})["median"] == pytest.approx(1.82)
+
+
+def test_the_page_speaks_the_server_s_language() -> None:
+    """A segment as the server encodes it, taken apart by the page."""
+    from perfrdiff_hf.live.messages import encode_segment
+
+    rng = np.random.default_rng(1)
+    reactions = rng.standard_normal((2, 5, 83)).astype(np.float32)
+    motions = [face_motion(MEAN_FACE + STD_FACE * rng.uniform(0, 1, (5, 58)).astype(np.float32)) for _ in range(2)]
+    data = encode_segment(2, 75, motions, reactions)
+    script = """
+    globalThis.location = { hash: "", protocol: "http:", host: "here" };
+    globalThis.sessionStorage = { getItem: () => null };
+    globalThis.WebSocket = class { close() {} };
+    const { Connection } = await import(`${page}/connection.js`);
+    let got = null;
+    const connection = new Connection({}, { segment: (segment) => (got = segment) });
+    connection.take(Uint8Array.from(given).buffer);
+    const plain = (parts) => parts.map((part) => part.map((row) => Array.from(row)));
+    console.log(JSON.stringify({ ...got, faces: plain(got.faces), rows: plain(got.rows) }));
+    """
+    got = in_node(script, list(data))
+    assert got["listener"] == 2 and got["start"] == 75
+    np.testing.assert_allclose(got["rows"], reactions, atol=1e-6)
+    for faces, motion in zip(got["faces"], motions):
+        np.testing.assert_allclose(np.array(faces)[:, :52], motion.blendshapes, atol=1e-6)
+        np.testing.assert_allclose(np.array(faces)[:, 52:], motion.rotation, atol=1e-6)
