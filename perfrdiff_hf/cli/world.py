@@ -2,7 +2,7 @@
 
     perfrdiff world WORLD --size demo
 
-The size demo has 29 dyads (100 MB) and bench 264 (2.5 GB). The same size and seed give the same bytes.
+The size demo has 65 dyads (250 MB) and bench 264 (2.5 GB). The same size and seed give the same bytes.
 """
 
 from __future__ import annotations

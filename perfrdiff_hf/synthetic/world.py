@@ -68,7 +68,7 @@ def write_synthetic_world(
 
     Args:
         folder: where to; it appears only when it is complete.
-        size: `"demo"` (29 dyads, 100 MB), `"bench"` (264 dyads, 2.5 GB), or a `WorldSize`.
+        size: `"demo"` (65 dyads, 250 MB), `"bench"` (264 dyads, 2.5 GB), or a `WorldSize`.
         seed: of the world.
         overwrite: replace what the folder holds.
         num_proc: processes that render.
