@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install demo page test check docs mutants clean
+.PHONY: install demo page tools test check docs mutants clean
 
 install: $(VENV)/.installed
 
@@ -21,7 +21,15 @@ demo: install
 page: install
 	$(BIN)/perfrdiff serve --install
 
+# What two tests ask for their opinion, through npm; the tests are left out without it.
+TOOLS = $(VENV)/npm
+tools: install
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(TOOLS) axe-core@4.14.1 \
+		gltf-validator@2.0.0-dev.3.10
+
 # Tests start processes of their own, and two threads on one busy core wait for each other.
+test: export AXE_CORE = $(CURDIR)/$(TOOLS)/node_modules/axe-core/axe.min.js
+test: export GLTF_VALIDATOR = $(CURDIR)/$(TOOLS)/node_modules/gltf-validator
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
