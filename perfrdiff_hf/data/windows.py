@@ -143,7 +143,8 @@ class ReactionWindows(ClipExamples):
         check_lengths(arrays, 2 * window_size, f"two windows of {window_size} frames")
         check_streams(arrays, "emotion")
         self.appropriate = appropriate
-        self._reactions = appropriate_rows(arrays, appropriate)
+        self._others = [rows[rows != row] for row, rows in enumerate(appropriate_rows(arrays, appropriate))]
+        self._shortest = [arrays.num_frames[rows].min(initial=arrays.num_frames.max()) for rows in self._others]
         self.negatives = negatives
         if negatives:
             check_inappropriate(arrays, appropriate)
@@ -179,9 +180,16 @@ class ReactionWindows(ClipExamples):
 
     def _frames(self, stream: str, rows: np.ndarray, begin: np.ndarray, count: int) -> np.ndarray:
         """`(..., count, width)` of a stream from frame `begin` of each row on; both `(...)`."""
-        frames = begin[..., None] + np.arange(count)
-        values = self.arrays.flat[stream][self.arrays.offsets[rows][..., None] + np.maximum(frames, 0)]
-        values[frames < 0] = self._unseen[stream]
+        flat, offsets = self.arrays.flat[stream], self.arrays.offsets[rows]
+        # Whole windows are copied several times as fast as frames that are looked up one by one.
+        values = _windows(flat, count)[np.where(begin < 0, 0, offsets + begin)]
+        values[begin <= -count] = self._unseen[stream]
+        cut = (begin < 0) & (begin > -count)
+        if cut.any():
+            frames = begin[cut][:, None] + np.arange(count)
+            seen = flat[offsets[cut][:, None] + np.maximum(frames, 0)]
+            seen[frames < 0] = self._unseen[stream]
+            values[cut] = seen
         return values
 
     def _reactions_from(self, rows: np.ndarray, begin: np.ndarray) -> np.ndarray:
@@ -191,7 +199,8 @@ class ReactionWindows(ClipExamples):
         if self._rest is None:
             return emotion
         movement = self._frames("coefficients", rows, begin, self.window_size) - self._rest[rows][..., None, :]
-        movement[begin[..., None] + np.arange(self.window_size) < 0] = 0
+        if (begin < 0).any():
+            movement[begin[..., None] + np.arange(self.window_size) < 0] = 0
         return np.concatenate([emotion, movement], axis=-1)
 
     def _draw(
@@ -218,8 +227,9 @@ class ReactionWindows(ClipExamples):
         """The rows of an item's reactions: the recorded one, and others that reach as far as frame `end`."""
         drawn = np.full(self.num_reactions, index)
         if self.num_reactions > 1:
-            others = self._reactions[index]
-            others = others[(others != index) & (self.arrays.num_frames[others] >= end)]
+            others = self._others[index]
+            if self._shortest[index] < end:
+                others = others[self.arrays.num_frames[others] >= end]
             if len(others) >= self.num_reactions - 1:
                 drawn[1:] = generator.permutation(others)[: self.num_reactions - 1]
             else:
