@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
 def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
     """How a model reacts."""
-    group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
-    group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: as saved with the model)")
-    group.add_argument("--guidance_scale", type=float, help="guidance (default: as saved with the model)")
-    group.add_argument("--hop", type=int, help="frames that each window gives (default: as saved with the model)")
+    group.add_argument("--num_reactions", type=counted, default=num_reactions, help=f"default {num_reactions}")
+    group.add_argument("--num_inference_steps", type=counted, help="steps of denoising (default: the model's)")
+    group.add_argument("--guidance_scale", type=float, help="guidance (default: the model's)")
+    group.add_argument("--hop", type=counted, help="frames that each window gives (default: the model's)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
     add_device_option(group)
+
+
+def counted(text: str) -> int:
+    """A whole number from 1 on, as the type of an option: what cannot be is said before anything is read."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; given: {text}")
+    return int(text)
 
 
 def add_device_option(group: argparse._ActionsContainer) -> None:

@@ -66,6 +66,12 @@ def add_reacting_options(parser: argparse.ArgumentParser) -> None:
     add_tracking_options(parser)
 
 
+def check_options(options: argparse.Namespace) -> None:
+    """A head needs a format that has one."""
+    if options.head is not None and "glb" not in options.format:
+        raise argparse.ArgumentTypeError("head is for --format glb")
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """From the files that the options name to the output folder."""
     from ..data.recordings import sort_files
@@ -97,18 +103,23 @@ def produce(
     """
     from ..behaviour import FRAME_RATE
     from ..data.recordings import read_speaker
+    from ..extras import require
     from ..faces.formats.gltf import check_head
     from ..files import files_into
 
+    # What is wrong is said before minutes of tracking and reacting.
+    require("rendering", "Pictures and videos")
     if options.head is not None:
         check_head(options.head)
+    if missing := [path for path in listener or () if not Path(path).exists()]:
+        raise FileNotFoundError(f"There is no face track at {missing[0]}, nor a video or a saved listener.")
     clock = _Clock()
     with files_into(options.output) as folder:
-        pipeline = load_pipeline(options.model, options.device)  # before minutes of tracking
+        pipeline = load_pipeline(options.model, options.device)
         clock.lap("loading")
+        manner, manner_notes = read_listener(pipeline, listener, listener_fps, options)
         speaker = read_speaker(audio, face or None, options.speaker_fps, tracking_settings(options))
-        manner = read_listener(listener, listener_fps, options)
-        notes = [*speaker.notes, *getattr(manner, "notes", ())]
+        notes = [*speaker.notes, *manner_notes]
         print("\n".join(notes))
         clock.lap("reading")
         reactions = react(pipeline, speaker, manner, options)
@@ -131,29 +142,28 @@ def produce(
 
 
 def read_listener(
-    paths: Sequence[str] | None, fps: float | None, options: argparse.Namespace
-) -> Recorded | Path | None:
-    """A listener's recording, or the folder of one who was personalised; None: nobody."""
+    pipeline: ReactionPipeline, paths: Sequence[str] | None, fps: float | None, options: argparse.Namespace
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Whose manner, as arguments of the pipeline's call, and what was found in a recording.
+
+    A folder holds a listener who was personalised, anything else is a recording; without a path it is nobody's.
+    """
     from ..data.recordings import read_face
 
     if not paths:
-        return None
+        return {}, ()
     if len(paths) == 1 and Path(paths[0]).is_dir():
-        return Path(paths[0])
-    return read_face(list(paths), fps, tracking_settings(options))
+        return {"weight_shifts": personal(pipeline, options.model).load_listener(paths[0])}, ()
+    recorded = read_face(list(paths), fps, tracking_settings(options))
+    return {"listener_history": recorded.behaviour}, recorded.notes
 
 
 def react(
-    pipeline: ReactionPipeline, speaker: Recorded, listener: Recorded | Path | None, options: argparse.Namespace
+    pipeline: ReactionPipeline, speaker: Recorded, manner: dict[str, Any], options: argparse.Namespace
 ) -> list[Behaviour]:
     """Reactions as behaviour with emotion and coefficients."""
     import torch
 
-    manner: dict[str, Any] = {}
-    if isinstance(listener, Path):
-        manner["weight_shifts"] = personal(pipeline, options.model).load_listener(listener)
-    elif listener is not None:
-        manner["listener_history"] = listener.behaviour
     output: Any = pipeline(
         speaker=speaker.behaviour,
         generator=torch.Generator().manual_seed(options.seed),

@@ -155,6 +155,24 @@ def test_misuse(model: str, film: str, track: str, tmp_path: Path, misused, refu
     assert not output.exists()
 
 
+def test_mistakes_are_found_before_the_video_is_tracked(
+    model: str, film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misused, refused
+) -> None:
+    def never(model: object) -> None:
+        raise AssertionError("the video was looked at")
+
+    monkeypatch.setattr("perfrdiff_hf.faces.tracking.reading.FaceLandmarker", never)
+    react = ("react", "--model", model, "--output", tmp_path / "out", "--speaker", film)
+    refused(*react, "--listener", "none.csv", match=r"no face track at none\.csv")
+    refused(*react, "--listener", tmp_path, match="no listener|weight_shifts")
+    misused(*react, "--num_reactions", "0", match="num_reactions: must be a whole number from 1 on; given: 0")
+    misused(*react, "--head", "my.glb", match="head is for --format glb")
+    refused("personalise", film, "--model", tmp_path, "--output", tmp_path / "out", match="no saved pipeline")
+    monkeypatch.setattr("perfrdiff_hf.extras.find_spec", lambda module: None if module == "matplotlib" else object())
+    refused(*react, match=r"need matplotlib.*perfrdiff_hf\[rendering\]")
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_model_and_no_library(film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PERFRDIFF_HOME", str(tmp_path / "home"))
