@@ -79,6 +79,15 @@ def test_a_missing_folder_is_not_looked_for_in_the_network(tmp_path: Path, monke
     assert asked == ["somebody/model"]
 
 
+def test_an_interruption_is_one_line(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    def interrupt(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perfrdiff_hf.synthetic.world.write_synthetic_world", interrupt)
+    assert main(["world", str(tmp_path / "world")]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def test_one_spelling_of_options() -> None:
     assert underscored(["--num-proc", "2", "--data-dir=a-b", "-x", "c-d", "--stages.emotion-vae.max-steps=3"]) == [
         "--num_proc", "2", "--data_dir=a-b", "-x", "c-d", "--stages.emotion_vae.max_steps=3",
