@@ -79,6 +79,8 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
 
     is_local = is_loopback(options.host)
     token = options.token or (None if is_local or options.open else secrets.token_urlsafe(16))
+    if token and not options.token and (options.quiet or options.json):
+        raise ValueError("Give a token: the one that is made up would not be shown with --quiet or --json.")
     limits = Limits(sessions=options.sessions, session_seconds=60 * options.session_minutes)
     models = load_models(options.model, options.device)
     studio = Studio(models, ListenerShelf(options.listeners, options.fixed), limits, options.head)

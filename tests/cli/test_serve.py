@@ -24,6 +24,9 @@ def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.Monke
     refused("serve", "--model", "m", "--page_dir", tmp_path, match="perfrdiff serve --install")
     monkeypatch.setattr(installing, "is_installed", lambda folder: True)
     refused("serve", "--model", tmp_path / "none", "--page_dir", tmp_path, match="no saved pipeline")
+    # Nobody could come in.
+    for silent in ("--quiet", "--json"):
+        refused("serve", "--model", "m", "--page_dir", tmp_path, "--host", "0.0.0.0", silent, match="Give a token")
     monkeypatch.setenv("PATH", "")
     refused("serve", "--install", "--page_dir", tmp_path / "page", match="npm was not found")
     assert list(tmp_path.iterdir()) == []
