@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..behaviour import FRAME_RATE, Behaviour
+from ..faces.formats.npz import load_npz
 from ..faces.tracking import TrackingSettings, track_video
 from ..faces.tracking.video import is_video, streams_of
 from ..faces.tracks import combine_tracks, read_face_track
@@ -129,14 +130,14 @@ def read_reactions(path: PathLike) -> list[Behaviour]:
     """The reactions in the `reactions.npz` of `perfrdiff react`; none if the file is another.
 
     Raises:
-        ValueError: if its arrays are not `(number, frames, 25)` and `(number, frames, 58)`.
+        ValueError: if the file is damaged, or its arrays are not `(number, frames, 25)` and `(number, frames, 58)`.
     """
     if Path(path).suffix != ".npz" or not Path(path).is_file():
         return []
-    with np.load(path, allow_pickle=False) as held:
-        if not {"reactions", "coefficients"} <= set(held.files):
-            return []
-        emotion, coefficients = held["reactions"], held["coefficients"]
+    held = load_npz(Path(path))
+    if not {"reactions", "coefficients"} <= set(held):
+        return []
+    emotion, coefficients = held["reactions"], held["coefficients"]
     if emotion.ndim != 3 or coefficients.ndim != 3 or len(emotion) != len(coefficients):
         raise ValueError(
             f"{path}: reactions and coefficients must have shapes (number, frames, 25) and (number, frames, 58); "

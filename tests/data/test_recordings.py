@@ -130,3 +130,8 @@ def test_several_reactions_in_one_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", reactions=emotion[:2], coefficients=coefficients)
     with pytest.raises(ValueError, match="must have shapes"):
         read_reactions(tmp_path / "bad.npz")
+    whole = (tmp_path / "reactions.npz").read_bytes()
+    for damaged in (whole[:-100], b"PK\x03\x04" + whole[:100], b"no zip"):
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"bad\.npz cannot be read as npz"):
+            read_reactions(tmp_path / "bad.npz")
