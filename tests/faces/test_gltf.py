@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,40 @@ def test_heads_that_cannot_be_used(motion: FaceMotion, tmp_path: Path) -> None:
         (tmp_path / "a.glb").write_bytes(data)
         with pytest.raises(ValueError, match=message):
             animate_file(motion, tmp_path / "b.glb", tmp_path / "a.glb")
+        assert not (tmp_path / "b.glb").exists()
+
+
+def without(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda tree: tree.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "hits"),
+    [
+        (without("meshes"), "both"),
+        (lambda tree: tree["meshes"][0].pop("primitives"), "both"),
+        (lambda tree: tree.update(buffers=None), "both"),
+        (lambda tree: tree["buffers"][0].update(uri="data:,"), "both"),
+        (lambda tree: tree["nodes"].__setitem__(0, None), "both"),
+        (lambda tree: tree["nodes"][2].update(children=[0]), "both"),
+        (lambda tree: tree["animations"][0]["channels"][0].pop("target"), "animation"),
+        (lambda tree: tree["animations"][0]["samplers"].clear(), "animation"),
+    ],
+)
+def test_damaged_descriptions_are_named(
+    damage: Callable[[dict[str, Any]], object], hits: str, motion: FaceMotion, tmp_path: Path
+) -> None:
+    glb, path = animated(motion, foreign_head()), tmp_path / "a.glb"
+    tree, binary = parsed(glb.to_bytes())
+    damage(tree)
+    text = json.dumps(tree).encode()
+    parts = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\x00") + binary
+    path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts)
+    with pytest.raises(ValueError, match=r"damaged|no readable description|refers to other files"):
+        read_face_track(path)
+    if hits == "both":
+        with pytest.raises(ValueError, match=r"damaged|no readable description|refers to other files"):
+            animate_file(motion, tmp_path / "b.glb", path)
         assert not (tmp_path / "b.glb").exists()
 
 
