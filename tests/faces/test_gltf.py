@@ -151,6 +151,16 @@ def test_a_node_with_a_matrix(motion: FaceMotion) -> None:
     np.testing.assert_allclose(matrices(np.array([node["rotation"]]))[0], turned, atol=1e-9)
 
 
+def test_bones_turn_and_not_the_meshes_of_their_names(motion: FaceMotion) -> None:
+    """Where a skeleton moves a mesh, viewers do not look at how the mesh's own node is turned."""
+    glb = foreign_head()
+    glb.tree["nodes"][1]["name"] = "Avatar_Head"
+    tree, _ = parsed(animated(motion, glb).to_bytes())
+    assert channel(tree, "mixamorig:Head", "rotation") and channel(tree, "Avatar_Head", "weights")
+    turned = [entry for entry in tree["animations"][0]["channels"] if entry["target"]["path"] == "rotation"]
+    assert [tree["nodes"][entry["target"]["node"]]["name"] for entry in turned] == ["mixamorig:Head"]
+
+
 def test_a_head_without_joints_turns_as_a_whole(motion: FaceMotion) -> None:
     glb = foreign_head()
     glb.tree["nodes"][2]["name"] = "hat"

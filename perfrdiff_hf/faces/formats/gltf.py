@@ -183,9 +183,9 @@ def _turns(glb: Glb, motion: FaceMotion) -> dict[int, np.ndarray]:
 
 
 def _joints(glb: Glb) -> dict[str, int]:
-    """The nodes to turn, by what they are."""
+    """The nodes to turn, by what they are: bones before meshes, which are often called the same and follow bones."""
     found: dict[str, int] = {}
-    for number, node in enumerate(glb.tree["nodes"]):
+    for number, node in sorted(enumerate(glb.tree["nodes"]), key=lambda numbered: "mesh" in numbered[1]):
         for joint, name in _JOINTS.items():
             if joint not in found and name.search(node.get("name", "")) is not None:
                 found[joint] = number
