@@ -99,7 +99,7 @@ def test_all_formats(model: str, film: str, tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == 62
 
 
-def test_faces_side_by_side(film: str, track: str, tmp_path: Path) -> None:
+def test_faces_side_by_side(film: str, track: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     numbers = np.random.default_rng(0)
     coefficients = np.tile(MEAN_FACE, (2, 12, 1))
     np.savez(tmp_path / "reactions.npz", reactions=numbers.random((2, 12, 25)), coefficients=coefficients)
@@ -109,7 +109,10 @@ def test_faces_side_by_side(film: str, track: str, tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == 12
         narrow = video.streams.video[0].width
     words = ["render", several, track, "--speaker", film, "--size", "64", "--output", str(tmp_path / "b.mp4")]
+    capsys.readouterr()
     assert main(words) == 0
+    said = capsys.readouterr().out  # what was assumed of the speaker and of the face, too
+    assert "tracked by brightness" in said and "emotion is derived from the coefficients" in said
     with av.open(str(tmp_path / "b.mp4")) as video:
         assert video.streams.video[0].width > narrow and video.streams.audio
     assert main(["render", track, "--output", str(tmp_path / "c.png")]) == 0
