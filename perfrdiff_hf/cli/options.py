@@ -44,7 +44,7 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("FROM", "TO"),
-        help="when the person rests and looks ahead, such as 0 1 (default: MediaPipe's usual face)",
+        help="when the person of each video rests and looks ahead, such as 0 1 (default: MediaPipe's usual face)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from perfrdiff_hf.behaviour import (
 )
 from perfrdiff_hf.faces import rules
 from perfrdiff_hf.faces.motion import rotation_matrices
-from perfrdiff_hf.faces.tracking import Box, TrackingSettings, download_model, find_model, track_video
+from perfrdiff_hf.faces.tracking import Box, TrackedFace, TrackingSettings, download_model, find_model, track_video
 from perfrdiff_hf.faces.tracking import model_file as model_file_module
 from perfrdiff_hf.faces.tracking.channels import emotion_of_faces, repaired, trust
 from perfrdiff_hf.faces.tracking.face_landmarker import FaceLandmarker, choose_face, mediapipe_scale, pose_of_matrix
@@ -89,6 +90,21 @@ def test_other_faces_and_blind_channels_are_said(tmp_path: Path) -> None:
     assert "10 pictures show several faces, up to 2: the largest at first was followed" in report
     assert "blind: AU6" in report
     assert "several faces" not in str(track_video(film, tracker=BrightnessTracker()).report)
+
+
+def test_another_face_is_said(tmp_path: Path) -> None:
+    """One face goes, and another is taken up in its place."""
+
+    class Newcomer(BrightnessTracker):
+        def track(self, picture: np.ndarray, seconds: float) -> TrackedFace | None:
+            face = super().track(picture, seconds)
+            return face if face is None or seconds < 1 else replace(face, box=Box(80, 8, 112, 40))
+
+    levels = np.full(70, 0.5)
+    levels[20:50] = 0
+    film = write_film(tmp_path / "a.mp4", levels, np.arange(70) / 25)
+    assert "another one is followed, at 2.0 s" in str(track_video(film, tracker=Newcomer()).report)
+    assert "another one" not in str(track_video(film, tracker=BrightnessTracker()).report)
 
 
 def test_the_neutral_of_a_person(tmp_path: Path) -> None:
