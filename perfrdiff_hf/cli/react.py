@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
+FORMATS = ("react2024", "npz", "live_link", "llv", "arkit_json", "glb")
 # More people than this make the still picture too tall to read.
 MOST_REACTIONS_IN_PICTURE = 4
 
@@ -57,7 +58,7 @@ def add_reacting_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         default=[],
-        choices=("react2024", "npz", "live_link", "llv", "arkit_json", "glb"),
+        choices=FORMATS,
         help="further formats of the face tracks, beside react2024",
     )
     parser.add_argument("--head", type=Path, help="for glb: a .glb with ARKit-named shapes instead of our own head")
@@ -188,7 +189,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
     """The reactions as npz, each in REACT2024's formats, and each as tracks of the formats that are asked for."""
     import numpy as np
 
-    from ..faces.formats import FORMATS
+    from ..faces import formats
     from ..faces.formats.gltf import animate_file
     from ..faces.motion import face_motion
     from ..faces.tracks import write_face_track
@@ -199,7 +200,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
     for number, reaction in enumerate(reactions, start=1):
         write_face_track(reaction, folder / f"reaction_{number}.csv")
         write_face_track(reaction, folder / f"reaction_{number}.npy")
-        for form in FORMATS:
+        for form in formats.FORMATS:
             if form.name not in forms or form.name == "react2024":
                 continue
             path = folder / f"reaction_{number}_{form.name}{form.suffix}"

@@ -47,6 +47,20 @@ except SystemExit:
     assert done.returncode == 0, done.stderr
 
 
+def test_lists_that_help_shows_without_libraries_are_whole() -> None:
+    """What `--help` lists is written down a second time, so that it need not import what it lists."""
+    from perfrdiff_hf.cli import avatar, react, track
+    from perfrdiff_hf.faces.formats import FORMATS
+    from perfrdiff_hf.live.senders import PROTOCOLS
+
+    written = {form.name: form.suffix for form in FORMATS if form.write or form.write_motion}
+    assert set(react.FORMATS) == set(written)
+    for listed in (track.FORMATS, avatar.FORMATS):
+        assert set(listed.values()) < set(written)
+        assert all(written[name] == suffix or name == "react2024" for suffix, name in listed.items())
+    assert set(avatar.PROTOCOLS) == set(PROTOCOLS)
+
+
 def test_unknown_commands_and_none(capsys: pytest.CaptureFixture) -> None:
     assert main(["evalate"]) == 2
     assert "error: there is no command evalate. Did you mean evaluate?" in capsys.readouterr().err
