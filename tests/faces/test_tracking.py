@@ -22,7 +22,15 @@ from perfrdiff_hf.behaviour import (
 )
 from perfrdiff_hf.faces import rules
 from perfrdiff_hf.faces.motion import rotation_matrices
-from perfrdiff_hf.faces.tracking import Box, TrackedFace, TrackingSettings, download_model, find_model, track_video
+from perfrdiff_hf.faces.tracking import (
+    Box,
+    TrackedFace,
+    TrackerScale,
+    TrackingSettings,
+    download_model,
+    find_model,
+    track_video,
+)
 from perfrdiff_hf.faces.tracking import model_file as model_file_module
 from perfrdiff_hf.faces.tracking.channels import emotion_of_faces, repaired, trust
 from perfrdiff_hf.faces.tracking.face_landmarker import FaceLandmarker, choose_face, mediapipe_scale, pose_of_matrix
@@ -198,7 +206,7 @@ def read_again(shown: np.ndarray, **expressions: float) -> np.ndarray:
     """The emotion of one frame with a second reading."""
     probabilities = np.array([[expressions.get(name, 0.0) for name in EXPRESSION_NAMES]], np.float32)
     before = shown.copy()
-    emotion = emotion_of_faces(repaired(shown, probabilities), probabilities)
+    emotion = emotion_of_faces(repaired(shown, probabilities, mediapipe_scale()), probabilities)
     np.testing.assert_array_equal(shown, before)
     return emotion
 
@@ -223,6 +231,17 @@ def test_tears_are_not_taken_for_a_smile() -> None:
     assert channel(disgusted, "AU9") == pytest.approx(0.8) and channel(disgusted, "AU4") == pytest.approx(0.6)
     for emotion in (alone, crying, laughing, disgusted):
         assert emotion[0, 17:].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_a_tracker_sees_is_not_guessed() -> None:
+    shown = activation(mouthSmile=0.9, noseSneer=0.3, mouthFrown=0.2, cheekSquint=0.4)
+    sad = np.array([[float(name == "Sad") for name in EXPRESSION_NAMES]], np.float32)
+    zeros, ones = np.zeros(52, np.float32), np.ones(52, np.float32)
+    np.testing.assert_array_equal(repaired(shown, sad, TrackerScale(zeros, ones)), shown)
+    frowns = ("mouthFrownLeft", "mouthFrownRight")
+    again = repaired(shown, sad, TrackerScale(zeros, ones, blind=frowns))
+    changed = {BLENDSHAPE_NAMES[channel] for channel in np.flatnonzero((again != shown)[0])}
+    assert changed == set(frowns)
 
 
 def test_trust_in_mediapipe() -> None:

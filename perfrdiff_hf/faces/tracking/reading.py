@@ -116,7 +116,7 @@ def _track(
     activation = tracker.scale.activation(shapes, None if neutral is None else neutral.blendshapes)
     expressions = np.stack(seen.expressions) if seen.expressions else None
     if expressions is not None:
-        activation = repaired(activation, expressions)
+        activation = repaired(activation, expressions, tracker.scale)
     shown = np.array(seen.shown)
     track = RecordedTrack(
         f"video, tracked by {tracker.name}",
