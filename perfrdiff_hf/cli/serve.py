@@ -49,6 +49,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError("give token or open, not both")
     if options.sessions < 1 or options.session_minutes <= 0:
         raise argparse.ArgumentTypeError("sessions and session_minutes must be positive")
+    if not 0 < options.port < 65536:
+        raise argparse.ArgumentTypeError(f"port must lie in 1 ... 65535; given: {options.port}")
 
 
 def run(options: argparse.Namespace) -> None:

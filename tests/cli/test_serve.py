@@ -17,6 +17,7 @@ def test_misuse(misused: Any) -> None:
     misused("serve", match="give model, or install")
     misused("serve", "--model", "m", "--open", "--token", "t", match="give token or open, not both")
     misused("serve", "--model", "m", "--sessions", "0", match="must be positive")
+    misused("serve", "--model", "m", "--port", "99999", match="port must lie in 1 ... 65535; given: 99999")
 
 
 def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
