@@ -104,7 +104,7 @@ def read_speaker(
     sound = None if audio is None else read_audio(audio)
     seen = None if face is None else read_face(face, fps, tracking)
     notes = [] if seen is None else list(seen.notes)
-    sound_frames = 0 if sound is None else int(len(sound[0]) / sound[1] * FRAME_RATE)
+    sound_frames = 0 if sound is None else len(sound[0]) * FRAME_RATE // sound[1]
     face_frames = 0 if seen is None else len(seen.behaviour)
     frames = max(sound_frames, face_frames, 1)
     streams: dict[str, np.ndarray] = {}

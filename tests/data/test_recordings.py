@@ -98,6 +98,12 @@ def test_sound_begins_with_the_first_picture(tmp_path: Path) -> None:
     assert len(read_audio(early)[0]) == pytest.approx(len(waveform) - 2 * 4000, abs=1100)
 
 
+def test_whole_frames_of_sound_are_all_there(tmp_path: Path) -> None:
+    """1.16 s are 29 frames, although 1.16 * 25 is a little less in floating point."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(29 * 320), 8000)
+    assert len(read_speaker(tmp_path / "a.wav").behaviour) == 29
+
+
 def test_a_video_without_sound(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", np.full(10, 0.5), np.arange(10) / 25)
     with pytest.raises(ValueError, match="is a video without sound"):
