@@ -52,7 +52,7 @@ def read(label: str, path: str, face_model: str | None, network: ExpressionNetwo
     activation = tracker.scale.activation(face.blendshapes[None])
     expressions = network.read(picture, face.box)[None]
     alone = emotion_of_faces(activation)[0]
-    both = emotion_of_faces(repaired(activation, expressions), expressions)[0]
+    both = emotion_of_faces(repaired(activation, expressions, tracker.scale), expressions)[0]
     print(f"| {label} | {described(alone)} | {described(both)} |")
     return likeliest(alone) == label, likeliest(both) == label
 

@@ -6,7 +6,7 @@ on each other it has `check_options(options)`, and one that takes words beside i
 answered at once.
 
 Options are spelled with underscores, and hyphens are understood. What the user can mend is one line on standard error,
-`error: ...`, and exit code 1; a command line that makes no sense ends with 2.
+`error: ...`, and exit code 1; a command line that makes no sense ends with 2, and ctrl-c with 130.
 
 Every command takes `--quiet`, with which it says nothing but errors, and `--json`, with which it prints one JSON
 object at its end and nothing else: `ok`, and what its `run` gave back, or what was wrong as `error`.
@@ -46,6 +46,7 @@ COMMANDS = {
 }
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 MENDABLE = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
+INTERRUPTED = 130  # as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,17 +129,21 @@ def underscored(words: Sequence[str]) -> list[str]:
 
 
 def _run(module: ModuleType, options: argparse.Namespace) -> int:
+    failure = 1
     try:
         with _manner(options.quiet or options.json):
             done = module.run(options)
     except MENDABLE as error:
         print(f"error: {error}", file=sys.stderr)
         outcome: dict[str, Any] = {"ok": False, "error": str(error)}
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        failure, outcome = INTERRUPTED, {"ok": False, "error": "interrupted"}
     else:
         outcome = {"ok": True, **(done if isinstance(done, Mapping) else {})}
     if options.json:
         print(json.dumps(outcome, default=str))
-    return 0 if outcome["ok"] else 1
+    return 0 if outcome["ok"] else failure
 
 
 @contextmanager

@@ -5,15 +5,16 @@
     perfrdiff avatar reaction_1.npy --output reaction_1.mp4
     perfrdiff avatar reaction_1.npy --send vmc --fps 60
 
-FACE is a track of any format that `perfrdiff generate` reads or writes. By its suffix, OUTPUT becomes an animated glTF
-head (.glb), Live Link Face (.csv), ARKit frames (.jsonl), a video of the head (.mp4) or a picture of it (.png).
+FACE is a face track of any format that `perfrdiff react` reads or writes; of a video, `perfrdiff track` makes one. By
+its suffix, OUTPUT becomes an animated glTF head (.glb), Live Link Face (.csv), ARKit frames (.jsonl), a video of the
+head (.mp4) or a picture of it (.png).
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..faces.motion import FaceMotion
+    from ..faces.tracks import FaceTrack
 
 
 FORMATS = {".csv": "live_link", ".jsonl": "arkit_json"}
@@ -55,24 +57,42 @@ def check_options(options: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(f"output must end in {', '.join(SUFFIXES)}; given: {options.output.name}")
     if options.head is not None and (options.output is None or options.output.suffix != ".glb"):
         raise argparse.ArgumentTypeError("head is for an output that ends in .glb")
+    if options.size < 16 or options.size % 2:  # videos have even sides
+        raise argparse.ArgumentTypeError(f"size must be an even number from 16 on; given: {options.size}")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Read, and write or send."""
-    from ..faces import read_face_track
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Read, and write or send; what was done."""
     from ..faces.formats.gltf import check_head
+    from ..faces.motion import resting_face
 
     if options.head is not None:
         check_head(options.head)
-    track = read_face_track(options.face)
+    track = read_track(options.face)
     print(track.report)
     coefficients = track.behaviour.streams["coefficients"]
-    neutral = _neutral(options.neutral)
+    neutral = None
+    if options.neutral is not None:
+        neutral = resting_face(read_track(options.neutral).behaviour.streams["coefficients"])
     if options.output is None:
-        send(coefficients, neutral, options)
-    else:
-        write(coefficients, neutral, options)
-        print(f"Written to {options.output}")
+        return send(coefficients, neutral, options)
+    write(coefficients, neutral, options)
+    print(f"Written to {options.output}")
+    return {"output": options.output, "frames": len(coefficients), "notes": track.report.notes}
+
+
+def read_track(path: Path) -> FaceTrack:
+    """A face track.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none; of a video, how to make one of it.
+    """
+    from ..faces import read_face_track
+    from ..faces.tracking.video import is_video
+
+    if is_video(path):
+        raise ValueError(f"{path} is a video. Track its face first: perfrdiff track {path} --output face.npz")
+    return read_face_track(path)
 
 
 def write(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse.Namespace) -> None:
@@ -115,8 +135,8 @@ def film(motion: FaceMotion, options: argparse.Namespace) -> None:
         write_pictures(pictures(), options.output)
 
 
-def send(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse.Namespace) -> None:
-    """Play the track once, in real time."""
+def send(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Play the track once, in real time; how that went."""
     import time
 
     from ..behaviour import FRAME_RATE
@@ -129,13 +149,14 @@ def send(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse
         began = time.monotonic()
         playout.add(0, coefficients, began)
         ends = began + playout.delay + len(coefficients) / FRAME_RATE + LINGER_SECONDS
-        print(f"Sending to {sender.address[0]}:{sender.address[1]}, {options.fps} frames a second", flush=True)
+        address = f"{sender.address[0]}:{sender.address[1]}"
+        print(f"Sending to {address}, {options.fps} frames a second", flush=True)
         done = perform(playout, sender.send, options.fps, lambda: time.monotonic() > ends)
     print(f"{done.frames} frames sent, {done.skipped} skipped, longest gap {1000 * done.longest_gap:.0f} ms")
-
-
-def _neutral(path: Path | None) -> np.ndarray | None:
-    from ..faces import read_face_track
-    from ..faces.motion import resting_face
-
-    return None if path is None else resting_face(read_face_track(path).behaviour.streams["coefficients"])
+    address = f"{sender.address[0]}:{sender.address[1]}"
+    return {
+        "address": address,
+        "frames": done.frames,
+        "skipped": done.skipped,
+        "longest_gap_seconds": done.longest_gap,
+    }

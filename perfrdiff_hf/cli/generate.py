@@ -1,4 +1,4 @@
-"""React to a speaker whose sound and face are named apart; `perfrdiff react` takes them, and videos, as they come.
+r"""React to a speaker whose sound and face are named apart; `perfrdiff react` takes them, and videos, as they come.
 
     perfrdiff generate --model MODEL --speaker_audio speech.wav --speaker_face speaker.csv \
         --listener_history listener.csv --output OUT
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .react import add_reacting_options, produce
+from . import react
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,18 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--listener_history", nargs="+", help="a face track of the listener; without it, reactions are generic"
     )
     parser.add_argument("--history_fps", type=float, help="the same as speaker_fps for the history")
-    add_reacting_options(parser)
+    react.add_reacting_options(parser)
 
 
 def check_options(options: argparse.Namespace) -> None:
     """There must be somebody to react to."""
     if not (options.speaker_audio or options.speaker_face):
         raise argparse.ArgumentTypeError("give speaker_audio, speaker_face or both")
+    react.check_options(options)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """From the files that the options name to the output folder."""
-    return produce(
+    return react.produce(
         options,
         options.speaker_audio,
         options.speaker_face,

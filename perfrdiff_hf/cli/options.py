@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
 def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
     """How a model reacts."""
-    group.add_argument("--num_reactions", type=int, default=num_reactions, help=f"default {num_reactions}")
-    group.add_argument("--num_inference_steps", type=int, help="denoising steps (default: as saved with the model)")
-    group.add_argument("--guidance_scale", type=float, help="guidance (default: as saved with the model)")
-    group.add_argument("--hop", type=int, help="frames that each window gives (default: as saved with the model)")
+    group.add_argument("--num_reactions", type=counted, default=num_reactions, help=f"default {num_reactions}")
+    group.add_argument("--num_inference_steps", type=counted, help="steps of denoising (default: the model's)")
+    group.add_argument("--guidance_scale", type=float, help="guidance (default: the model's)")
+    group.add_argument("--hop", type=counted, help="frames that each window gives (default: the model's)")
     group.add_argument("--seed", type=int, default=0, help="of the noise")
     add_device_option(group)
+
+
+def counted(text: str) -> int:
+    """A whole number from 1 on, as the type of an option: what cannot be is said before anything is read."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; given: {text}")
+    return int(text)
 
 
 def add_device_option(group: argparse._ActionsContainer) -> None:
@@ -37,7 +44,7 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("FROM", "TO"),
-        help="when the person rests and looks ahead, such as 0 1 (default: MediaPipe's usual face)",
+        help="when the person of each video rests and looks ahead, such as 0 1 (default: MediaPipe's usual face)",
     )
 
 
@@ -68,12 +75,15 @@ def add_cache_option(group: argparse._ActionsContainer) -> None:
 def load_pipeline(model: str, device: str) -> ReactionPipeline:
     """The pipeline of any system, in a folder, or on the Hub if there is no folder and the name could be a repository.
 
+    Where the first part of a name is a folder here, the whole name is one, too: a folder that is missing or misspelled
+    is said at once, and not looked for in the network.
+
     Args:
         model: folder or name on the Hub.
         device: as torch calls it, or "auto".
 
     Raises:
-        FileNotFoundError: if the folder holds no pipeline.
+        FileNotFoundError: if the folder holds no pipeline, and the Hub gives none.
         ValueError: if there is no such device, or the pipeline is of an unknown system.
     """
     import torch
@@ -81,7 +91,8 @@ def load_pipeline(model: str, device: str) -> ReactionPipeline:
     from ..baselines import load_system
     from ..progress import quieten_pipelines
 
-    could_be_hub = not Path(model).exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
+    is_here = Path(model).exists() or Path(model).parent.exists()
+    could_be_hub = not is_here and model.count("/") == 1 and not model.startswith((".", "/", "~"))
     if not could_be_hub and not (Path(model) / "model_index.json").is_file():
         raise FileNotFoundError(f"There is no saved pipeline at {model}: it has no model_index.json.")
     if device == "auto":
@@ -91,6 +102,11 @@ def load_pipeline(model: str, device: str) -> ReactionPipeline:
     except RuntimeError as error:
         raise ValueError(f"There is no device {device}: {error}") from error
     quieten_pipelines()
-    pipeline = load_system(model).to(place)
+    try:
+        pipeline = load_system(model).to(place)
+    except OSError as error:
+        if not could_be_hub:
+            raise
+        raise FileNotFoundError(f"There is no folder {model}, and the Hub gives no pipeline: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

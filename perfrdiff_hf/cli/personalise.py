@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("face", nargs="+", help="the listener: a video or face track; of REACT2024, csv and npy")
     parser.add_argument("--face_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
     parser.add_argument("--model", required=True, help="folder of a saved pipeline, or its name on the Hub")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write; one that is there is replaced")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write; a listener in it is replaced")
     add_device_option(parser)
     add_tracking_options(parser)
 
@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Read, personalise, save."""
     from ..data.recordings import read_face
 
+    pipeline = personal(load_pipeline(options.model, options.device), options.model)  # before minutes of tracking
     recorded = read_face(options.face, options.face_fps, tracking_settings(options))
     print("\n".join(recorded.notes))
-    pipeline = personal(load_pipeline(options.model, options.device), options.model)
     pipeline.personalise(recorded.behaviour).save_pretrained(options.output)
     print(f"The listener is in {options.output}")
     return {"output": options.output, "frames": len(recorded.behaviour), "notes": recorded.notes}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
+FORMATS = ("react2024", "npz", "live_link", "llv", "arkit_json", "glb")
 # More people than this make the still picture too tall to read.
 MOST_REACTIONS_IN_PICTURE = 4
 
@@ -57,13 +58,19 @@ def add_reacting_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         default=[],
-        choices=("react2024", "npz", "live_link", "llv", "arkit_json", "glb"),
+        choices=FORMATS,
         help="further formats of the face tracks, beside react2024",
     )
     parser.add_argument("--head", type=Path, help="for glb: a .glb with ARKit-named shapes instead of our own head")
     parser.add_argument("--no_video", action="store_true", help="leave out the video, which takes longest")
     add_sampling_options(parser.add_argument_group("sampling"), num_reactions=3)
     add_tracking_options(parser)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """A head needs a format that has one."""
+    if options.head is not None and "glb" not in options.format:
+        raise argparse.ArgumentTypeError("head is for --format glb")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -97,18 +104,23 @@ def produce(
     """
     from ..behaviour import FRAME_RATE
     from ..data.recordings import read_speaker
+    from ..extras import require
     from ..faces.formats.gltf import check_head
     from ..files import files_into
 
+    # What is wrong is said before minutes of tracking and reacting.
+    require("rendering", "Pictures and videos")
     if options.head is not None:
         check_head(options.head)
+    if missing := [path for path in listener or () if not Path(path).exists()]:
+        raise FileNotFoundError(f"There is no face track at {missing[0]}, nor a video or a saved listener.")
     clock = _Clock()
     with files_into(options.output) as folder:
-        pipeline = load_pipeline(options.model, options.device)  # before minutes of tracking
+        pipeline = load_pipeline(options.model, options.device)
         clock.lap("loading")
+        manner, manner_notes = read_listener(pipeline, listener, listener_fps, options)
         speaker = read_speaker(audio, face or None, options.speaker_fps, tracking_settings(options))
-        manner = read_listener(listener, listener_fps, options)
-        notes = [*speaker.notes, *getattr(manner, "notes", ())]
+        notes = [*speaker.notes, *manner_notes]
         print("\n".join(notes))
         clock.lap("reading")
         reactions = react(pipeline, speaker, manner, options)
@@ -131,29 +143,28 @@ def produce(
 
 
 def read_listener(
-    paths: Sequence[str] | None, fps: float | None, options: argparse.Namespace
-) -> Recorded | Path | None:
-    """A listener's recording, or the folder of one who was personalised; None: nobody."""
+    pipeline: ReactionPipeline, paths: Sequence[str] | None, fps: float | None, options: argparse.Namespace
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Whose manner, as arguments of the pipeline's call, and what was found in a recording.
+
+    A folder holds a listener who was personalised, anything else is a recording; without a path it is nobody's.
+    """
     from ..data.recordings import read_face
 
     if not paths:
-        return None
+        return {}, ()
     if len(paths) == 1 and Path(paths[0]).is_dir():
-        return Path(paths[0])
-    return read_face(list(paths), fps, tracking_settings(options))
+        return {"weight_shifts": personal(pipeline, options.model).load_listener(paths[0])}, ()
+    recorded = read_face(list(paths), fps, tracking_settings(options))
+    return {"listener_history": recorded.behaviour}, recorded.notes
 
 
 def react(
-    pipeline: ReactionPipeline, speaker: Recorded, listener: Recorded | Path | None, options: argparse.Namespace
+    pipeline: ReactionPipeline, speaker: Recorded, manner: dict[str, Any], options: argparse.Namespace
 ) -> list[Behaviour]:
     """Reactions as behaviour with emotion and coefficients."""
     import torch
 
-    manner: dict[str, Any] = {}
-    if isinstance(listener, Path):
-        manner["weight_shifts"] = personal(pipeline, options.model).load_listener(listener)
-    elif listener is not None:
-        manner["listener_history"] = listener.behaviour
     output: Any = pipeline(
         speaker=speaker.behaviour,
         generator=torch.Generator().manual_seed(options.seed),
@@ -178,7 +189,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
     """The reactions as npz, each in REACT2024's formats, and each as tracks of the formats that are asked for."""
     import numpy as np
 
-    from ..faces.formats import FORMATS
+    from ..faces import formats
     from ..faces.formats.gltf import animate_file
     from ..faces.motion import face_motion
     from ..faces.tracks import write_face_track
@@ -189,7 +200,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
     for number, reaction in enumerate(reactions, start=1):
         write_face_track(reaction, folder / f"reaction_{number}.csv")
         write_face_track(reaction, folder / f"reaction_{number}.npy")
-        for form in FORMATS:
+        for form in formats.FORMATS:
             if form.name not in forms or form.name == "react2024":
                 continue
             path = folder / f"reaction_{number}_{form.name}{form.suffix}"

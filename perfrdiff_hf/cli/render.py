@@ -5,8 +5,8 @@
     perfrdiff render OUT/reaction_1.npy --output strips.png
 
 FACE is a face track, a video, or the reactions.npz of `perfrdiff react`. A video (.mp4) has the speaker's sound; a
-picture (.png) shows faces, action units, valence and arousal over time. Our head in three dimensions, and a picture of
-one moment, are drawn by `perfrdiff avatar`.
+picture (.png) shows drawn faces, action units, valence and arousal over time. One face alone, and a picture of one
+moment, are drawn by `perfrdiff avatar`.
 """
 
 from __future__ import annotations
@@ -50,26 +50,33 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from ..rendering.strips import draw_strips, save_figure
 
     behaviour = sound = None
+    notes: list[str] = []
     if options.speaker:
         audio, tracks = sort_files(options.speaker)
         speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
         behaviour, sound = speaker.behaviour, speaker.sound
-    reactions = [face for path in options.face for face in faces_in(path, options)]
+        notes += speaker.notes
+    reactions = [face for path in options.face for face in faces_in(path, options, notes)]
+    if notes:
+        print("\n".join(notes))
     scene = reaction_scene(reactions, behaviour, sound, options.title)
     if options.output.suffix == ".png":
         save_figure(draw_strips(scene), options.output)
     else:
         film(scene, options.output, options.size)
     print(f"Written to {options.output}")
-    return {"output": options.output, "faces": len(reactions), "frames": scene.num_frames}
+    return {"output": options.output, "faces": len(reactions), "frames": scene.num_frames, "notes": notes}
 
 
-def faces_in(path: Path, options: argparse.Namespace) -> list[Behaviour]:
-    """The behaviour in a track or video; of `reactions.npz`, all reactions."""
+def faces_in(path: Path, options: argparse.Namespace, notes: list[str]) -> list[Behaviour]:
+    """The behaviour in a track or video, and what was assumed of it as notes; of `reactions.npz`, all reactions."""
     from ..data.recordings import read_face, read_reactions
 
-    reactions = read_reactions(path)
-    return reactions or [read_face(path, tracking=tracking_settings(options)).behaviour]
+    if reactions := read_reactions(path):
+        return reactions
+    recorded = read_face(path, tracking=tracking_settings(options))
+    notes += recorded.notes
+    return [recorded.behaviour]
 
 
 def film(scene: Scene, path: Path, size: int = 256) -> None:

@@ -49,6 +49,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError("give token or open, not both")
     if options.sessions < 1 or options.session_minutes <= 0:
         raise argparse.ArgumentTypeError("sessions and session_minutes must be positive")
+    if not 0 < options.port < 65536:
+        raise argparse.ArgumentTypeError(f"port must lie in 1 ... 65535; given: {options.port}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,6 +81,8 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
 
     is_local = is_loopback(options.host)
     token = options.token or (None if is_local or options.open else secrets.token_urlsafe(16))
+    if token and not options.token and (options.quiet or options.json):
+        raise ValueError("Give a token: the one that is made up would not be shown with --quiet or --json.")
     limits = Limits(sessions=options.sessions, session_seconds=60 * options.session_minutes)
     models = load_models(options.model, options.device)
     studio = Studio(models, ListenerShelf(options.listeners, options.fixed), limits, options.head)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..behaviour import FRAME_RATE, Behaviour
+from ..faces.formats.npz import load_npz
 from ..faces.tracking import TrackingSettings, track_video
 from ..faces.tracking.video import is_video, streams_of
 from ..faces.tracks import combine_tracks, read_face_track
@@ -103,7 +104,7 @@ def read_speaker(
     sound = None if audio is None else read_audio(audio)
     seen = None if face is None else read_face(face, fps, tracking)
     notes = [] if seen is None else list(seen.notes)
-    sound_frames = 0 if sound is None else int(len(sound[0]) / sound[1] * FRAME_RATE)
+    sound_frames = 0 if sound is None else len(sound[0]) * FRAME_RATE // sound[1]
     face_frames = 0 if seen is None else len(seen.behaviour)
     frames = max(sound_frames, face_frames, 1)
     streams: dict[str, np.ndarray] = {}
@@ -129,14 +130,14 @@ def read_reactions(path: PathLike) -> list[Behaviour]:
     """The reactions in the `reactions.npz` of `perfrdiff react`; none if the file is another.
 
     Raises:
-        ValueError: if its arrays are not `(number, frames, 25)` and `(number, frames, 58)`.
+        ValueError: if the file is damaged, or its arrays are not `(number, frames, 25)` and `(number, frames, 58)`.
     """
     if Path(path).suffix != ".npz" or not Path(path).is_file():
         return []
-    with np.load(path, allow_pickle=False) as held:
-        if not {"reactions", "coefficients"} <= set(held.files):
-            return []
-        emotion, coefficients = held["reactions"], held["coefficients"]
+    held = load_npz(Path(path))
+    if not {"reactions", "coefficients"} <= set(held):
+        return []
+    emotion, coefficients = held["reactions"], held["coefficients"]
     if emotion.ndim != 3 or coefficients.ndim != 3 or len(emotion) != len(coefficients):
         raise ValueError(
             f"{path}: reactions and coefficients must have shapes (number, frames, 25) and (number, frames, 58); "

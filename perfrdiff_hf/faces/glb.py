@@ -46,11 +46,12 @@ class Glb:
         chunks = dict(_chunks(data[:length], name))
         try:
             tree = json.loads(chunks[_JSON])
-        except (KeyError, ValueError) as error:
+            links = [entry["uri"] for entry in tree.get("images", []) if "uri" in entry]
+            outside = any("uri" in entry for entry in tree.get("buffers", []))  # even if the link is its own content
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{name} has no readable description of its scene: {error}.") from error
-        for kind in ("buffers", "images"):
-            if any("uri" in entry and not entry["uri"].startswith("data:") for entry in tree.get(kind, [])):
-                raise ValueError(f"{name} refers to other files; save it as one .glb with everything inside.")
+        if outside or not all(link.startswith("data:") for link in links):
+            raise ValueError(f"{name} refers to other files; save it as one .glb with everything inside.")
         return cls(tree, chunks.get(_BINARY, b""))
 
     def to_bytes(self) -> bytes:

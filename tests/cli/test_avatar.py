@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from pathlib import Path
@@ -71,6 +72,24 @@ def test_pictures_and_videos(face: str, tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == 10
 
 
+def test_a_video_is_no_track_and_it_is_said_how_it_becomes_one(face: str, tmp_path: Path, refused) -> None:
+    assert main(["avatar", face, "--output", str(tmp_path / "a.mp4"), "--size", "16"]) == 0
+    film = str(tmp_path / "a.mp4")
+    refused("avatar", film, "--output", tmp_path / "b.glb", match=rf"is a video.*perfrdiff track {film}")
+    refused("avatar", face, "--neutral", film, "--output", tmp_path / "b.glb", match="is a video")
+
+
+def test_what_was_done_as_json(face: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = str(tmp_path / "a.csv")
+    assert main(["avatar", face, "--output", output, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["output"], told["frames"]) == (True, output, 10)
+    assert any("emotion is derived" in note for note in told["notes"])
+    assert main(["avatar", face, "--send", "arkit_json", "--port", "9", "--fps", "25", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["address"] == "127.0.0.1:9" and told["frames"] + told["skipped"] >= 20
+
+
 def test_live(face: str, coefficients: np.ndarray, capsys: pytest.CaptureFixture) -> None:
     packets = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
@@ -101,5 +120,6 @@ def test_misuse(face: str, tmp_path: Path, misused, refused) -> None:
     refused("avatar", face, "--output", tmp_path / "a.glb", "--head", tmp_path / "no.glb", match="There is no head at")
     refused("avatar", "no.npy", "--output", tmp_path / "a.glb", match=r"no face track at no\.npy")
     refused("avatar", face, "--output", tmp_path / "no" / "a.glb", match="There is no folder")
-    refused("avatar", face, "--output", tmp_path / "a.mp4", "--size", "63", match="even sides")
+    for size in ("63", "8"):
+        misused("avatar", face, "--output", "a.mp4", "--size", size, match="size must be an even number from 16 on")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["face.npy"]

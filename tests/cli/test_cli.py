@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,12 @@ def test_every_command_is_a_file_with_help(capsys: pytest.CaptureFixture) -> Non
         assert capsys.readouterr().out.startswith(f"usage: perfrdiff {name}")
 
 
-def test_the_overview_comes_at_once_and_without_torch() -> None:
-    code = "import sys; from perfrdiff_hf.cli import main; main(['--help']); assert 'torch' not in sys.modules"
-    began = time.perf_counter()
+def test_the_overview_comes_at_once() -> None:
+    """Without the libraries that take their time; what is left are 0.05 seconds of Python's own."""
+    code = "import sys; from perfrdiff_hf.cli import main; main(['--help']); assert 'numpy' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
-    assert seconds < 2  # half a second on a free machine
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -50,6 +47,20 @@ except SystemExit:
     assert done.returncode == 0, done.stderr
 
 
+def test_lists_that_help_shows_without_libraries_are_whole() -> None:
+    """What `--help` lists is written down a second time, so that it need not import what it lists."""
+    from perfrdiff_hf.cli import avatar, react, track
+    from perfrdiff_hf.faces.formats import FORMATS
+    from perfrdiff_hf.live.senders import PROTOCOLS
+
+    written = {form.name: form.suffix for form in FORMATS if form.write or form.write_motion}
+    assert set(react.FORMATS) == set(written)
+    for listed in (track.FORMATS, avatar.FORMATS):
+        assert set(listed.values()) < set(written)
+        assert all(written[name] == suffix or name == "react2024" for suffix, name in listed.items())
+    assert set(avatar.PROTOCOLS) == set(PROTOCOLS)
+
+
 def test_unknown_commands_and_none(capsys: pytest.CaptureFixture) -> None:
     assert main(["evalate"]) == 2
     assert "error: there is no command evalate. Did you mean evaluate?" in capsys.readouterr().err
@@ -63,6 +74,32 @@ def test_unknown_options_are_usage_errors(misused) -> None:
     # Not taken for --num_proc.
     misused("check", "somewhere", "--num", "2", match="unrecognized arguments: --num")
     misused("similarity", "somewhere", "--write", match="--write needs a --threshold")
+
+
+def test_a_missing_folder_is_not_looked_for_in_the_network(tmp_path: Path, monkeypatch, refused) -> None:
+    asked = []
+
+    def ask(name: str) -> None:
+        asked.append(name)
+        raise OSError("nothing there")
+
+    monkeypatch.setattr("perfrdiff_hf.baselines.load_system", ask)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo_output").mkdir()
+    words = ("personalise", "alice.npy", "--output", "alice", "--model")
+    refused(*words, "demo_output/model", match="There is no saved pipeline at demo_output/model")
+    assert asked == []
+    refused(*words, "somebody/model", match="There is no folder somebody/model, and the Hub gives no pipeline")
+    assert asked == ["somebody/model"]
+
+
+def test_an_interruption_is_one_line(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    def interrupt(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perfrdiff_hf.synthetic.world.write_synthetic_world", interrupt)
+    assert main(["world", str(tmp_path / "world")]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def test_one_spelling_of_options() -> None:

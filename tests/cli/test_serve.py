@@ -17,6 +17,7 @@ def test_misuse(misused: Any) -> None:
     misused("serve", match="give model, or install")
     misused("serve", "--model", "m", "--open", "--token", "t", match="give token or open, not both")
     misused("serve", "--model", "m", "--sessions", "0", match="must be positive")
+    misused("serve", "--model", "m", "--port", "99999", match="port must lie in 1 ... 65535; given: 99999")
 
 
 def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +25,9 @@ def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.Monke
     refused("serve", "--model", "m", "--page_dir", tmp_path, match="perfrdiff serve --install")
     monkeypatch.setattr(installing, "is_installed", lambda folder: True)
     refused("serve", "--model", tmp_path / "none", "--page_dir", tmp_path, match="no saved pipeline")
+    # Nobody could come in.
+    for silent in ("--quiet", "--json"):
+        refused("serve", "--model", "m", "--page_dir", tmp_path, "--host", "0.0.0.0", silent, match="Give a token")
     monkeypatch.setenv("PATH", "")
     refused("serve", "--install", "--page_dir", tmp_path / "page", match="npm was not found")
     assert list(tmp_path.iterdir()) == []

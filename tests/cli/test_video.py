@@ -99,7 +99,7 @@ def test_all_formats(model: str, film: str, tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == 62
 
 
-def test_faces_side_by_side(film: str, track: str, tmp_path: Path) -> None:
+def test_faces_side_by_side(film: str, track: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     numbers = np.random.default_rng(0)
     coefficients = np.tile(MEAN_FACE, (2, 12, 1))
     np.savez(tmp_path / "reactions.npz", reactions=numbers.random((2, 12, 25)), coefficients=coefficients)
@@ -109,7 +109,10 @@ def test_faces_side_by_side(film: str, track: str, tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == 12
         narrow = video.streams.video[0].width
     words = ["render", several, track, "--speaker", film, "--size", "64", "--output", str(tmp_path / "b.mp4")]
+    capsys.readouterr()
     assert main(words) == 0
+    said = capsys.readouterr().out  # what was assumed of the speaker and of the face, too
+    assert "tracked by brightness" in said and "emotion is derived from the coefficients" in said
     with av.open(str(tmp_path / "b.mp4")) as video:
         assert video.streams.video[0].width > narrow and video.streams.audio
     assert main(["render", track, "--output", str(tmp_path / "c.png")]) == 0
@@ -153,6 +156,24 @@ def test_misuse(model: str, film: str, track: str, tmp_path: Path, misused, refu
     refused("personalise", "none.mp4", "--model", model, "--output", output, match="no face track at none.mp4")
     refused("personalise", track, "--model", tmp_path, "--output", output, match="no saved pipeline")
     assert not output.exists()
+
+
+def test_mistakes_are_found_before_the_video_is_tracked(
+    model: str, film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misused, refused
+) -> None:
+    def never(model: object) -> None:
+        raise AssertionError("the video was looked at")
+
+    monkeypatch.setattr("perfrdiff_hf.faces.tracking.reading.FaceLandmarker", never)
+    react = ("react", "--model", model, "--output", tmp_path / "out", "--speaker", film)
+    refused(*react, "--listener", "none.csv", match=r"no face track at none\.csv")
+    refused(*react, "--listener", tmp_path, match="no listener|weight_shifts")
+    misused(*react, "--num_reactions", "0", match="num_reactions: must be a whole number from 1 on; given: 0")
+    misused(*react, "--head", "my.glb", match="head is for --format glb")
+    refused("personalise", film, "--model", tmp_path, "--output", tmp_path / "out", match="no saved pipeline")
+    monkeypatch.setattr("perfrdiff_hf.extras.find_spec", lambda module: None if module == "matplotlib" else object())
+    refused(*react, match=r"need matplotlib.*perfrdiff_hf\[rendering\]")
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_model_and_no_library(film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:

@@ -98,6 +98,12 @@ def test_sound_begins_with_the_first_picture(tmp_path: Path) -> None:
     assert len(read_audio(early)[0]) == pytest.approx(len(waveform) - 2 * 4000, abs=1100)
 
 
+def test_whole_frames_of_sound_are_all_there(tmp_path: Path) -> None:
+    """1.16 s are 29 frames, although 1.16 * 25 is a little less in floating point."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(29 * 320), 8000)
+    assert len(read_speaker(tmp_path / "a.wav").behaviour) == 29
+
+
 def test_a_video_without_sound(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", np.full(10, 0.5), np.arange(10) / 25)
     with pytest.raises(ValueError, match="is a video without sound"):
@@ -130,3 +136,8 @@ def test_several_reactions_in_one_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", reactions=emotion[:2], coefficients=coefficients)
     with pytest.raises(ValueError, match="must have shapes"):
         read_reactions(tmp_path / "bad.npz")
+    whole = (tmp_path / "reactions.npz").read_bytes()
+    for damaged in (whole[:-100], b"PK\x03\x04" + whole[:100], b"no zip"):
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"bad\.npz cannot be read as npz"):
+            read_reactions(tmp_path / "bad.npz")

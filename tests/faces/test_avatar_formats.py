@@ -187,6 +187,16 @@ def test_broken_json(text: str, message: str, tmp_path: Path) -> None:
         read_face_track(tmp_path / "a.json")
 
 
+def test_json_with_another_head(motion: FaceMotion, tmp_path: Path) -> None:
+    frame = json.loads(encode_frame(motion[:1], 0)) | {"head": [0.1, 0.2, 0.3]}
+    (tmp_path / "a.json").write_text(json.dumps(frame))
+    with pytest.raises(ValueError, match=r"frame 0: head must be an object of numbers; it is \[0.1"):
+        read_face_track(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b'{"time": \xff}')
+    with pytest.raises(ValueError, match=r"a\.json cannot be read as JSON frames"):
+        read_face_track(tmp_path / "a.json")
+
+
 def test_json_on_another_scale(motion: FaceMotion, tmp_path: Path) -> None:
     frame = json.loads(encode_frame(motion[:1], 0))
     frame["blendShapes"]["jawOpen"] = 50

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,16 @@ def test_a_node_with_a_matrix(motion: FaceMotion) -> None:
     np.testing.assert_allclose(matrices(np.array([node["rotation"]]))[0], turned, atol=1e-9)
 
 
+def test_bones_turn_and_not_the_meshes_of_their_names(motion: FaceMotion) -> None:
+    """Where a skeleton moves a mesh, viewers do not look at how the mesh's own node is turned."""
+    glb = foreign_head()
+    glb.tree["nodes"][1]["name"] = "Avatar_Head"
+    tree, _ = parsed(animated(motion, glb).to_bytes())
+    assert channel(tree, "mixamorig:Head", "rotation") and channel(tree, "Avatar_Head", "weights")
+    turned = [entry for entry in tree["animations"][0]["channels"] if entry["target"]["path"] == "rotation"]
+    assert [tree["nodes"][entry["target"]["node"]]["name"] for entry in turned] == ["mixamorig:Head"]
+
+
 def test_a_head_without_joints_turns_as_a_whole(motion: FaceMotion) -> None:
     glb = foreign_head()
     glb.tree["nodes"][2]["name"] = "hat"
@@ -174,6 +185,40 @@ def test_heads_that_cannot_be_used(motion: FaceMotion, tmp_path: Path) -> None:
         (tmp_path / "a.glb").write_bytes(data)
         with pytest.raises(ValueError, match=message):
             animate_file(motion, tmp_path / "b.glb", tmp_path / "a.glb")
+        assert not (tmp_path / "b.glb").exists()
+
+
+def without(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda tree: tree.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "hits"),
+    [
+        (without("meshes"), "both"),
+        (lambda tree: tree["meshes"][0].pop("primitives"), "both"),
+        (lambda tree: tree.update(buffers=None), "both"),
+        (lambda tree: tree["buffers"][0].update(uri="data:,"), "both"),
+        (lambda tree: tree["nodes"].__setitem__(0, None), "both"),
+        (lambda tree: tree["nodes"][2].update(children=[0]), "both"),
+        (lambda tree: tree["animations"][0]["channels"][0].pop("target"), "animation"),
+        (lambda tree: tree["animations"][0]["samplers"].clear(), "animation"),
+    ],
+)
+def test_damaged_descriptions_are_named(
+    damage: Callable[[dict[str, Any]], object], hits: str, motion: FaceMotion, tmp_path: Path
+) -> None:
+    glb, path = animated(motion, foreign_head()), tmp_path / "a.glb"
+    tree, binary = parsed(glb.to_bytes())
+    damage(tree)
+    text = json.dumps(tree).encode()
+    parts = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\x00") + binary
+    path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts)
+    with pytest.raises(ValueError, match=r"damaged|no readable description|refers to other files"):
+        read_face_track(path)
+    if hits == "both":
+        with pytest.raises(ValueError, match=r"damaged|no readable description|refers to other files"):
+            animate_file(motion, tmp_path / "b.glb", path)
         assert not (tmp_path / "b.glb").exists()
 
 

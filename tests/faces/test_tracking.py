@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +22,15 @@ from perfrdiff_hf.behaviour import (
 )
 from perfrdiff_hf.faces import rules
 from perfrdiff_hf.faces.motion import rotation_matrices
-from perfrdiff_hf.faces.tracking import Box, TrackingSettings, download_model, find_model, track_video
+from perfrdiff_hf.faces.tracking import (
+    Box,
+    TrackedFace,
+    TrackerScale,
+    TrackingSettings,
+    download_model,
+    find_model,
+    track_video,
+)
 from perfrdiff_hf.faces.tracking import model_file as model_file_module
 from perfrdiff_hf.faces.tracking.channels import emotion_of_faces, repaired, trust
 from perfrdiff_hf.faces.tracking.face_landmarker import FaceLandmarker, choose_face, mediapipe_scale, pose_of_matrix
@@ -90,6 +100,21 @@ def test_other_faces_and_blind_channels_are_said(tmp_path: Path) -> None:
     assert "several faces" not in str(track_video(film, tracker=BrightnessTracker()).report)
 
 
+def test_another_face_is_said(tmp_path: Path) -> None:
+    """One face goes, and another is taken up in its place."""
+
+    class Newcomer(BrightnessTracker):
+        def track(self, picture: np.ndarray, seconds: float) -> TrackedFace | None:
+            face = super().track(picture, seconds)
+            return face if face is None or seconds < 1 else replace(face, box=Box(80, 8, 112, 40))
+
+    levels = np.full(70, 0.5)
+    levels[20:50] = 0
+    film = write_film(tmp_path / "a.mp4", levels, np.arange(70) / 25)
+    assert "another one is followed, at 2.0 s" in str(track_video(film, tracker=Newcomer()).report)
+    assert "another one" not in str(track_video(film, tracker=BrightnessTracker()).report)
+
+
 def test_the_neutral_of_a_person(tmp_path: Path) -> None:
     levels = np.concatenate([np.full(25, 0.4), np.full(25, 0.9)])
     film = write_film(tmp_path / "a.mp4", levels, np.arange(50) / 25)
@@ -125,6 +150,23 @@ def test_phones_that_were_held_upright() -> None:
     np.testing.assert_array_equal(upright(picture, 0), picture)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "edge"), [((0, 1, -1, 0), "top"), ((0, -1, 1, 0), "bottom"), ((-1, 0, 0, -1), "right")]
+)
+def test_how_a_video_says_that_it_was_held_upright(matrix: tuple[int, ...], edge: str, tmp_path: Path) -> None:
+    """A film that is bright at its left edge, and the matrix by which mp4 turns it: clockwise, back, upside down."""
+    path = write_film(tmp_path / "a.mp4", [0.0], [0.0], left_edge=1.0)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = (entry << 16 for entry in matrix)
+    assert content[at : at + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    pixels = next(iter(Video(path))).pixels.astype(int)
+    edges = {"top": pixels[:8], "bottom": pixels[-8:], "left": pixels[:, :8], "right": pixels[:, -8:]}
+    assert max(edges, key=lambda name: edges[name].mean()) == edge and edges[edge].mean() > 200
+
+
 def test_large_pictures_are_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perfrdiff_hf.faces.tracking.video.LARGEST_SIDE", 32)
     film = write_film(tmp_path / "a.mp4", np.full(3, 0.4), np.arange(3) / 25)
@@ -137,8 +179,7 @@ def test_the_pose_of_a_matrix() -> None:
     matrix[:3, :3] = rotation_matrices(rotation)
     matrix[:3, 3] = 1, 2, -30
     found, translation = pose_of_matrix(matrix)
-    np.testing.assert_allclose(found[:2], rotation[:2], atol=1e-6)
-    np.testing.assert_allclose(found[2], rotation[2], atol=0.02)
+    np.testing.assert_allclose(found, rotation, atol=1e-6)
     np.testing.assert_array_equal(translation, [1, -2, 30])
 
 
@@ -165,7 +206,7 @@ def read_again(shown: np.ndarray, **expressions: float) -> np.ndarray:
     """The emotion of one frame with a second reading."""
     probabilities = np.array([[expressions.get(name, 0.0) for name in EXPRESSION_NAMES]], np.float32)
     before = shown.copy()
-    emotion = emotion_of_faces(repaired(shown, probabilities), probabilities)
+    emotion = emotion_of_faces(repaired(shown, probabilities, mediapipe_scale()), probabilities)
     np.testing.assert_array_equal(shown, before)
     return emotion
 
@@ -190,6 +231,17 @@ def test_tears_are_not_taken_for_a_smile() -> None:
     assert channel(disgusted, "AU9") == pytest.approx(0.8) and channel(disgusted, "AU4") == pytest.approx(0.6)
     for emotion in (alone, crying, laughing, disgusted):
         assert emotion[0, 17:].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_a_tracker_sees_is_not_guessed() -> None:
+    shown = activation(mouthSmile=0.9, noseSneer=0.3, mouthFrown=0.2, cheekSquint=0.4)
+    sad = np.array([[float(name == "Sad") for name in EXPRESSION_NAMES]], np.float32)
+    zeros, ones = np.zeros(52, np.float32), np.ones(52, np.float32)
+    np.testing.assert_array_equal(repaired(shown, sad, TrackerScale(zeros, ones)), shown)
+    frowns = ("mouthFrownLeft", "mouthFrownRight")
+    again = repaired(shown, sad, TrackerScale(zeros, ones, blind=frowns))
+    changed = {BLENDSHAPE_NAMES[channel] for channel in np.flatnonzero((again != shown)[0])}
+    assert changed == set(frowns)
 
 
 def test_trust_in_mediapipe() -> None:

@@ -472,7 +472,7 @@ def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> No
             "openface",
             "format must be one of arkit_json, glb, live_link, llv, npz, react2024; given: 'openface'",
         ),
-        (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy"),
+        (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy .*; its suffix is '\.txt'"),
         (emotion_only, "a.npy", "react2024", "must hold coefficients"),
         (emotion_only, "a.csv", "llv", "must hold coefficients"),
         (Behaviour(coefficients=averted), "a.csv", "llv", "yaw in frame 0 is 115 degrees off"),

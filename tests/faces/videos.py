@@ -24,8 +24,12 @@ def write_film(
     times: Sequence[float],
     sound: np.ndarray | None = None,
     sound_delay: float = 0.0,
+    left_edge: float | None = None,
 ) -> Path:
-    """An mp4 of grey pictures, each of a brightness in [0, 1], at the given times; sound `(samples,)` at 8 kHz."""
+    """An mp4 of grey pictures, each of a brightness in [0, 1], at the given times; sound `(samples,)` at 8 kHz.
+
+    A quarter of each picture at its left may have a brightness of its own.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=25)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -34,6 +38,8 @@ def write_film(
         track = None if sound is None else container.add_stream("aac", rate=8000, layout="mono")
         for level, seconds in zip(brightness, times):
             grey = np.full((HEIGHT, WIDTH, 3), round(255 * level), np.uint8)
+            if left_edge is not None:
+                grey[:, : WIDTH // 4] = round(255 * left_edge)
             frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             frame.pts, frame.time_base = round(seconds * TICKS), Fraction(1, TICKS)
             container.mux(video.encode(frame))

@@ -59,10 +59,10 @@ def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
 
 def _frames(path: Path) -> list[dict[str, Any]]:
     """The objects of a file, which is one list or has one object a line."""
-    text = path.read_text(encoding="utf-8-sig").strip()
     try:
+        text = path.read_text(encoding="utf-8-sig").strip()
         frames = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines() if line]
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as JSON frames, one object a line: {error}.") from error
     if not frames or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError(f"{path} must hold JSON objects with time and blendShapes.")
@@ -76,7 +76,10 @@ def _rotation(path: Path, frames: list[dict[str, Any]], seen: np.ndarray, notes:
         return None
     angles = np.tile(AHEAD, (len(frames), 1))
     for row in np.flatnonzero(seen).tolist():
-        angles[row] += [_number(path, row, heads[row] or {}, name) for name in ANGLES]
+        head = heads[row] or {}
+        if not isinstance(head, dict):
+            raise ValueError(f"{path}, frame {row}: head must be an object of numbers; it is {head!r}.")
+        angles[row] += [_number(path, row, head, name) for name in ANGLES]
     notes.append("translation is the mean face's")
     return angles
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,14 @@ def animate_file(motion: FaceMotion, path: Path, head: Path | None = None) -> No
         FileNotFoundError: if there is no such head, or no folder to write to.
         ValueError: if the head cannot be used.
     """
-    base = None if head is None else check_head(head)
+    if head is None:
+        glb = animated(motion)
+    else:
+        base = check_head(head)
+        with _sound_scene(head):
+            glb = animated(motion, base)
     with file_beside(path) as beside:
-        animated(motion, base).write(beside)
+        glb.write(beside)
 
 
 def check_head(path: Path) -> Glb:
@@ -85,8 +91,10 @@ def check_head(path: Path) -> Glb:
     if not path.is_file():
         raise FileNotFoundError(f"There is no head at {path}.")
     head = Glb.from_bytes(path.read_bytes(), str(path))
-    if not any(_morphing_nodes(head)):
-        raise ValueError(f"{path}: {_NO_SHAPES} It has {_described_targets(head)}.")
+    with _sound_scene(path):
+        if not any(_morphing_nodes(head)):
+            raise ValueError(f"{path}: {_NO_SHAPES} It has {_described_targets(head)}.")
+        _turns(head, FaceMotion(np.zeros((1, len(BLENDSHAPE_NAMES))), np.zeros((1, 3))))
     return head
 
 
@@ -98,22 +106,21 @@ def write_motion(motion: FaceMotion, path: Path) -> None:
 def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
     """The track in the first animation of a file, if it was made of frames as here."""
     glb = Glb.from_bytes(file.path.read_bytes(), str(file.path))
-    nodes = dict(_morphing_nodes(glb))
-    moving = [(node, sampler) for node, path, sampler in _samplers(glb) if path == "weights" and node in nodes]
-    if not moving:
-        raise ValueError(f"{file.path} has no animation of morph targets by ARKit's names.")
-    node, sampler = moving[0]
-    times = np.round(glb.numbers(sampler["input"]).astype(np.float64), 4)  # kept in float32
-    channels = nodes[node]
-    values = glb.numbers(sampler["output"]).reshape(len(times), len(channels))
-    arkit = np.zeros((len(times), len(BLENDSHAPE_NAMES)))
-    for column, channel in enumerate(channels):
-        if channel is not None:
-            arkit[:, channel] = values[:, column]
     notes: list[str] = []
-    rotation = _read_rotation(glb, times, notes)
+    with _sound_scene(file.path):
+        times, arkit = _read_shapes(glb, file.path)
+        rotation = _read_rotation(glb, times, notes)
     seen = np.ones(len(times), dtype=bool)
     return arkit_track("animated glTF (glb)", times, seen, arkit, rotation, calibrate, notes)
+
+
+@contextmanager
+def _sound_scene(path: Path) -> Iterator[None]:
+    """What a description lacks, or what it refers to and is not there, as one error that names the file."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: its description of the scene is incomplete ({error}).") from error
 
 
 class _Animation:
@@ -160,9 +167,7 @@ def _turns(glb: Glb, motion: FaceMotion) -> dict[int, np.ndarray]:
     above, joints = _parents(glb), _joints(glb)
     head = joints.get("head")
     if head is None:
-        root = next(node for node, _ in _morphing_nodes(glb))
-        while root in above:
-            root = above[root]
+        root = _line(above, next(node for node, _ in _morphing_nodes(glb)))[-1]
         return {root: _in_own_axes(glb, above, root, whole)}
     turns = {}
     neck = joints.get("neck")
@@ -178,9 +183,9 @@ def _turns(glb: Glb, motion: FaceMotion) -> dict[int, np.ndarray]:
 
 
 def _joints(glb: Glb) -> dict[str, int]:
-    """The nodes to turn, by what they are."""
+    """The nodes to turn, by what they are: bones before meshes, which are often called the same and follow bones."""
     found: dict[str, int] = {}
-    for number, node in enumerate(glb.tree["nodes"]):
+    for number, node in sorted(enumerate(glb.tree["nodes"]), key=lambda numbered: "mesh" in numbered[1]):
         for joint, name in _JOINTS.items():
             if joint not in found and name.search(node.get("name", "")) is not None:
                 found[joint] = number
@@ -240,6 +245,8 @@ def _line(above: dict[int, int], node: int) -> list[int]:
     """A node and what stands above it, up to the root."""
     line = [node]
     while line[-1] in above:
+        if above[line[-1]] in line:
+            raise ValueError("The scene is damaged: a node stands above itself.")
         line.append(above[line[-1]])
     return line
 
@@ -258,6 +265,24 @@ def _samplers(glb: Glb) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for channel in animation["channels"]:
             target = channel["target"]
             yield target.get("node", -1), target["path"], animation["samplers"][channel["sampler"]]
+
+
+def _read_shapes(glb: Glb, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times `(frames,)` and blendshapes `(frames, 52)` on Apple's scale."""
+    nodes = dict(_morphing_nodes(glb))
+    moving = [(node, sampler) for node, moved, sampler in _samplers(glb) if moved == "weights" and node in nodes]
+    if not moving:
+        raise ValueError(f"{path} has no animation of morph targets by ARKit's names.")
+    node, sampler = moving[0]
+    times = np.round(glb.numbers(sampler["input"]).astype(np.float64), 4)  # kept in float32
+    values = glb.numbers(sampler["output"])
+    if values.size != len(times) * len(nodes[node]):
+        raise ValueError(f"{path} is not animated frame by frame: {values.size} weights at {len(times)} times.")
+    arkit = np.zeros((len(times), len(BLENDSHAPE_NAMES)))
+    for channel, column in zip(nodes[node], values.reshape(len(times), -1).T):
+        if channel is not None:
+            arkit[:, channel] = column
+    return times, arkit
 
 
 def _read_rotation(glb: Glb, times: np.ndarray, notes: list[str]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -14,13 +15,22 @@ from .common import RecordedTrack, TrackFile, TrackFormat
 NAMES = ("emotion", "coefficients")
 
 
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file by name.
+
+    Raises:
+        ValueError: if it is none, damaged, or holds objects.
+    """
+    try:
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as held:
+            return {name: held[name] for name in held.files}
+    except (ValueError, OSError, BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as npz: {error}.") from error
+
+
 def read(file: TrackFile, calibrate: bool, fps: float | None) -> RecordedTrack:
     """The track in an npz file."""
-    try:
-        with np.load(file.path, allow_pickle=False) as held:
-            found = {name: held[name] for name in held.files}
-    except (ValueError, OSError, BadZipFile, EOFError) as error:
-        raise ValueError(f"{file.path} cannot be read as npz: {error}.") from error
+    found = load_npz(file.path)
     if missing := [name for name in NAMES if name not in found]:
         raise ValueError(
             f"{file.path} lacks {' and '.join(missing)}; it holds {', '.join(found) or 'nothing'}. "

@@ -133,7 +133,9 @@ def write(behaviour: Behaviour, path: Path) -> None:
     """Emotion to a csv, coefficients to an npy, by the suffix of `path`."""
     stream = {".csv": "emotion", ".npy": "coefficients"}.get(path.suffix)
     if stream is None:
-        raise ValueError(f"path must end in .csv (emotion) or .npy (coefficients) for REACT2024; given: {path.name}.")
+        raise ValueError(
+            f"path must end in .csv (emotion) or .npy (coefficients) for REACT2024; its suffix is {path.suffix!r}."
+        )
     values = behaviour.streams.get(stream)
     if values is None:
         raise ValueError(f"behaviour must hold {stream} to be written as {path.suffix}; it holds none.")

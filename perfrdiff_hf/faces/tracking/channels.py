@@ -12,6 +12,7 @@ valence, arousal and the face itself follow:
 | noseSneer | AU9 | the probability of disgust |
 | mouthFrown | AU15 | the probability of sadness |
 
+That is for a tracker whose scale calls the smile doubtful and itself blind to the others; what it sees stays as it is.
 The expressions are the mean of the network's and the rules'.
 """
 
@@ -48,12 +49,13 @@ TRUST = ("seen", "in part", "guessed", "blind")
 SHAPES_OF_EXPRESSION: Mapping[str, str] = {"noseSneer": "Disgust", "mouthFrown": "Sad"}
 
 
-def repaired(activation: np.ndarray, expressions: np.ndarray) -> np.ndarray:
+def repaired(activation: np.ndarray, expressions: np.ndarray, scale: TrackerScale) -> np.ndarray:
     """Activation `(frames, 52)` with what a second reading says of the same faces; see above.
 
     Args:
         activation: `(frames, 52)` of the blendshapes.
         expressions: `(frames, 8)` probabilities.
+        scale: to which blendshapes the tracker is blind, and which are doubtful: no other is changed.
     """
 
     def likely(*names: str) -> np.ndarray:
@@ -64,10 +66,13 @@ def repaired(activation: np.ndarray, expressions: np.ndarray) -> np.ndarray:
     activation = activation.copy()
     for side in ("Left", "Right"):
         smile = activation[:, BLENDSHAPE_NAMES.index(f"mouthSmile{side}")]
-        smile *= pleasant  # in place
-        activation[:, BLENDSHAPE_NAMES.index(f"cheekSquint{side}")] = smile * happy
-        for shape, expression in SHAPES_OF_EXPRESSION.items():
-            activation[:, BLENDSHAPE_NAMES.index(f"{shape}{side}")] = likely(expression)
+        if f"mouthSmile{side}" in scale.doubtful:
+            smile *= pleasant  # in place
+        guessed = {"cheekSquint": smile * happy}
+        guessed |= {shape: likely(expression) for shape, expression in SHAPES_OF_EXPRESSION.items()}
+        for shape, values in guessed.items():
+            if (name := f"{shape}{side}") in scale.blind:
+                activation[:, BLENDSHAPE_NAMES.index(name)] = values
     return activation
 
 

@@ -94,6 +94,12 @@ class _Seen:
     faces: list[TrackedFace] = field(default_factory=list)
     expressions: list[np.ndarray] = field(default_factory=list)
 
+    def jumps(self) -> list[float]:
+        """When the face is elsewhere than in the picture before, by more than its size: perhaps another one."""
+        times = np.array(self.times)[self.shown]
+        pairs = zip(self.faces, self.faces[1:], times[1:].tolist())
+        return [at for one, other, at in pairs if np.linalg.norm(other.box.centre - one.box.centre) > one.box.size]
+
     def faces_between(self, begin: float, end: float) -> list[TrackedFace]:
         times = np.array(self.times)[self.shown]
         return [face for face, seconds in zip(self.faces, times) if begin <= seconds < end]
@@ -110,7 +116,7 @@ def _track(
     activation = tracker.scale.activation(shapes, None if neutral is None else neutral.blendshapes)
     expressions = np.stack(seen.expressions) if seen.expressions else None
     if expressions is not None:
-        activation = repaired(activation, expressions)
+        activation = repaired(activation, expressions, tracker.scale)
     shown = np.array(seen.shown)
     track = RecordedTrack(
         f"video, tracked by {tracker.name}",
@@ -170,6 +176,9 @@ def _notes(video: Video, seen: _Seen, trusted: dict[str, str], settings: Trackin
     if crowded:
         most = max(face.faces for face in seen.faces)
         yield f"{crowded} pictures show several faces, up to {most}: the largest at first was followed"
+    if jumps := seen.jumps():
+        at = ", ".join(f"{seconds:.1f}" for seconds in jumps[:5]) + (", ..." if len(jumps) > 5 else "")
+        yield f"the face is suddenly elsewhere, or another one is followed, at {at} s"
     if settings.neutral_seconds is None:
         yield "a face at rest is the tracker's usual one, and the camera is straight ahead; no neutral was given"
     else:
