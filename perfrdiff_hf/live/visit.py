@@ -18,6 +18,8 @@ from .studio import Studio, StudioFullError
 
 # Messages that wait for a client that does not read; a segment of three reactions is 70 kB.
 MOST_WAITING = 64
+# How long the last word may take to be sent: who reads nothing would else keep a place for ever.
+GOODBYE_SECONDS = 5.0
 # Reason -> the code with which the WebSocket is closed.
 _CODES = {"stopped": 1000, "idle": 1000, "over": 1000, "full": 1013, "failed": 1011}
 _UNWELCOME = 1008
@@ -47,11 +49,12 @@ class Visit:
             await self._say_goodbye("full", str(full))
             return
         try:
-            await self._say_goodbye(*await self._begin())
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            pass  # nobody is there any more
+            ending = await self._begin()
+        except WebSocketDisconnect:
+            return
         finally:
             self.studio.leave_place()
+        await self._say_goodbye(*ending)
 
     async def _begin(self) -> Ending:
         try:
@@ -142,8 +145,12 @@ class Visit:
                 await self.websocket.send_json(message)
 
     async def _say_goodbye(self, reason: str, message: str) -> None:
-        await self.websocket.send_json({"type": "ended", "reason": reason, "message": message})
-        await self.websocket.close(_CODES.get(reason, _UNWELCOME))
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self.websocket.send_json({"type": "ended", "reason": reason, "message": message})
+                await self.websocket.close(_CODES.get(reason, _UNWELCOME))
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            pass  # nobody is there any more, or nobody reads
 
     def _put(self, message: bytes | dict[str, Any]) -> None:
         try:

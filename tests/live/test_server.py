@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +20,9 @@ from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE
 from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.faces.motion import face_motion
+from perfrdiff_hf.live import visit
 from perfrdiff_hf.live.camera import behaviour_of_faces
+from perfrdiff_hf.live.studio import StudioFullError
 from tests.live.conftest import Client, Served, face_rows
 
 
@@ -249,6 +253,36 @@ def test_sessions_are_capped_and_a_reload_frees_the_place(serving: Serving) -> N
     while (answer := Client(served.address).start())["type"] != "started":
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_a_page_that_does_not_read_keeps_no_place(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers fill all buffers on the way, so that not even the last word can be sent."""
+    from websockets.exceptions import ConnectionClosed
+
+    monkeypatch.setattr(visit, "GOODBYE_SECONDS", 0.2)
+    served = serving(sessions=1, mistakes=10**6)
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", served.port))
+    deaf = Client(served.address, sock=narrow, max_queue=1)
+    deaf.start()
+
+    def talk() -> None:
+        with suppress(ConnectionClosed, OSError):
+            for _ in range(300):  # each comes back as the error that it is
+                deaf.socket.send(json.dumps({"type": 60000 * "x"}))
+
+    threading.Thread(target=talk, daemon=True).start()
+    until = time.monotonic() + 10
+    while True:
+        try:
+            served.studio.take_place()
+            break
+        except StudioFullError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    narrow.shutdown(socket.SHUT_RDWR)
+    narrow.close()
 
 
 def test_idle_and_long_sessions_end(serving: Serving) -> None:
