@@ -23,6 +23,7 @@ from perfrdiff_hf.faces.motion import face_motion
 from perfrdiff_hf.live import visit
 from perfrdiff_hf.live.camera import behaviour_of_faces
 from perfrdiff_hf.live.studio import StudioFullError
+from perfrdiff_hf.pipelines.streaming import ReactionStream
 from tests.live.conftest import Client, Served, face_rows
 
 
@@ -404,6 +405,35 @@ def test_a_session_that_fails_ends_alone(serving: Serving, make_pipeline: Callab
             client.faces((piece + 1) / 10)
     assert ill.hear()["reason"] == "failed"
     assert segments(well, 50)[0]
+
+
+@pytest.mark.parametrize("place", ["load_listener", "stream", "hear"])
+def test_what_nobody_foresaw_is_told_and_logged(
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+    make_pipeline: Callable[..., PerFRDiffPipeline],
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:
+    """A listener's file that is broken, or a device without memory: not a connection that is lost without a word."""
+
+    def fail(*words: Any, **named: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    pipeline = make_pipeline()
+    served = serving(models={"tiny": pipeline})
+    if place == "hear":
+        monkeypatch.setattr(ReactionStream, "hear", fail)
+    else:
+        monkeypatch.setattr(pipeline, place, fail)
+    assert ask(served, "/api/listeners/alice?model=tiny", face_rows(np.arange(400) / 30).tobytes())[0] == 201
+    client = Client(served.address)
+    answer = client.start(listeners=["alice"])
+    if place == "hear":
+        client.sound()
+        answer = client.hear()
+    assert (answer["type"], answer["reason"]) == ("ended", "failed")
+    assert "out of memory" in caplog.text
 
 
 def test_doors(serving: Serving) -> None:
