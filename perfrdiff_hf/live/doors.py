@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -61,12 +61,14 @@ class Doors:
         """Why a request is refused; None if it is not."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.is_local and self.token is None and urlsplit(f"//{host}").hostname not in LOOPBACK_NAMES:
+        if self.is_local and self.token is None and _split(f"//{host}").hostname not in LOOPBACK_NAMES:
             return f"This server answers to the names of its own machine, not to {host!r}."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return f"A page of {origin} may not use this server."
-        if self.token is not None and scope["path"].startswith(GUARDED) and not self._has_token(headers, scope):
+        # Where the app is mounted below a path, that is part of the path of a request.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if self.token is not None and path.startswith(GUARDED) and not self._has_token(headers, scope):
             return "The token is missing or wrong. Open the address that the server printed."
         return None
 
@@ -76,3 +78,11 @@ class Doors:
         if not given:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         return secrets.compare_digest(given.encode(), self.token.encode())
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none if it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

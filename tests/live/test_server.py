@@ -20,7 +20,6 @@ from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE
 from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.faces.motion import face_motion
-from perfrdiff_hf.live import visit
 from perfrdiff_hf.live.camera import behaviour_of_faces
 from perfrdiff_hf.live.studio import StudioFullError
 from perfrdiff_hf.pipelines.streaming import ReactionStream
@@ -260,7 +259,7 @@ def test_a_page_that_does_not_read_keeps_no_place(serving: Serving, monkeypatch:
     """Its answers fill all buffers on the way, so that not even the last word can be sent."""
     from websockets.exceptions import ConnectionClosed
 
-    monkeypatch.setattr(visit, "GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr("perfrdiff_hf.live.visit.GOODBYE_SECONDS", 0.2)
     served = serving(sessions=1, mistakes=10**6)
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -443,6 +442,7 @@ def test_doors(serving: Serving) -> None:
     assert ask(served, "/health")[0] == 200
     assert ask(served, "/", Host="evil.example")[0] == 403
     assert ask(served, "/api/about", Origin="http://evil.example")[0] == 403
+    assert ask(served, "/", Host="[")[0] == ask(served, "/", Origin="http://[")[0] == 403
     with pytest.raises(InvalidStatus):
         Client(served.address, origin="http://evil.example")
     Client(served.address, origin=f"http://{served.address}").start()
@@ -454,6 +454,20 @@ def test_doors(serving: Serving) -> None:
     with pytest.raises(InvalidStatus):
         Client(guarded.address)
     assert Client(guarded.address, "/live?token=secret").start()["type"] == "started"
+
+
+def test_doors_of_an_app_that_is_mounted(serving: Serving) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from websockets.exceptions import InvalidStatus
+
+    served = serving(token="secret", is_local=False, mounted=lambda app: Starlette(routes=[Mount("/below", app)]))
+    assert ask(served, "/below/")[0] == 200
+    assert ask(served, "/below/api/about")[0] == 403
+    assert ask(served, "/below/api/about", Authorization="Bearer secret")[0] == 200
+    with pytest.raises(InvalidStatus):
+        Client(served.address, "/below/live")
+    assert Client(served.address, "/below/live?token=secret").start()["type"] == "started"
 
 
 def test_files_of_the_machine_are_not_served(serving: Serving) -> None:
