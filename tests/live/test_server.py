@@ -456,6 +456,22 @@ def test_doors(serving: Serving) -> None:
     assert Client(guarded.address, "/live?token=secret").start()["type"] == "started"
 
 
+def test_all_answers_carry_the_policy(serving: Serving) -> None:
+    """The tracker's worker has that of its own file; a head's textures come as blobs; nobody else is asked."""
+    served = serving(framed_by="https://huggingface.co")
+    for path in ("/", "/page/tracker-worker.js", "/page/main.js", "/api/about", "/nothing"):
+        request = urllib.request.Request(f"http://{served.address}{path}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            headers = opener.open(request, timeout=60).headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+        assert policy["connect-src"] == "'self' blob:" and policy["default-src"] == "'none'"
+        assert policy["frame-ancestors"] == "https://huggingface.co"
+        assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-cache"
+
+
 def test_doors_of_an_app_that_is_mounted(serving: Serving) -> None:
     from starlette.applications import Starlette
     from starlette.routing import Mount
