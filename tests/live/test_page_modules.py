@@ -21,6 +21,13 @@ PAGE = Path(__file__).resolve().parents[2] / "perfrdiff_hf" / "live" / "page"
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
 
+# What modules find of a browser.
+BROWSER = """
+    globalThis.location = { hash: "", protocol: "http:", host: "here" };
+    globalThis.sessionStorage = { getItem: () => null };
+"""
+
+
 def in_node(script: str, given: Any) -> Any:
     """What a script prints as JSON; it finds `given`, and the page's modules beside it."""
     begin = (
@@ -100,9 +107,9 @@ def test_the_page_speaks_the_server_s_language() -> None:
     reactions = rng.standard_normal((2, 5, 83)).astype(np.float32)
     motions = [face_motion(MEAN_FACE + STD_FACE * rng.uniform(0, 1, (5, 58)).astype(np.float32)) for _ in range(2)]
     data = encode_segment(2, 75, motions, reactions)
-    script = """
-    globalThis.location = { hash: "", protocol: "http:", host: "here" };
-    globalThis.sessionStorage = { getItem: () => null };
+    script = (
+        BROWSER
+        + """
     globalThis.WebSocket = class { close() {} };
     const { Connection } = await import(`${page}/connection.js`);
     let got = null;
@@ -111,9 +118,32 @@ def test_the_page_speaks_the_server_s_language() -> None:
     const plain = (parts) => parts.map((part) => part.map((row) => Array.from(row)));
     console.log(JSON.stringify({ ...got, faces: plain(got.faces), rows: plain(got.rows) }));
     """
+    )
     got = in_node(script, list(data))
     assert got["listener"] == 2 and got["start"] == 75
     np.testing.assert_allclose(got["rows"], reactions, atol=1e-6)
     for faces, motion in zip(got["faces"], motions):
         np.testing.assert_allclose(np.array(faces)[:, :52], motion.blendshapes, atol=1e-6)
         np.testing.assert_allclose(np.array(faces)[:, 52:], motion.rotation, atol=1e-6)
+
+
+def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
+    """It ends by itself, and says so: the next click must not begin another in its place."""
+    script = (
+        BROWSER
+        + """
+    const { Recorder } = await import(`${page}/recorder.js`);
+    let ended = 0;
+    const recorder = new Recorder(given.seconds, () => (ended += 1));
+    const rows = [Array.from({ length: 50 }, () => new Float32Array(83))];
+    const lengths = [];
+    recorder.begin(0);
+    for (let start = 0; start < 250; start += 50) {
+      recorder.add({ listener: 0, start, rows });
+      lengths.push([recorder.isOn, recorder.seconds, ended]);
+    }
+    console.log(JSON.stringify(lengths));
+    """
+    )
+    got = in_node(script, {"seconds": 5})
+    assert got == [[True, 2, 0], [True, 4, 0], [False, 5, 1], [False, 5, 1], [False, 5, 1]]
