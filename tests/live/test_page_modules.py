@@ -147,3 +147,58 @@ def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     )
     got = in_node(script, {"seconds": 5})
     assert got == [[True, 2, 0], [True, 4, 0], [False, 5, 1], [False, 5, 1], [False, 5, 1]]
+
+
+def test_a_camera_that_is_allowed_after_the_dialog_was_closed_goes_off() -> None:
+    """And what is told of a recording, to screen readers too, is told every five seconds."""
+    script = (
+        BROWSER
+        + """
+    const made = new Map();
+    const element = (id) => {
+      if (!made.has(id)) {
+        const nothing = () => {};
+        made.set(id, { id, files: [], checked: id === "people-camera", value: "alice", open: true, textContent: "",
+          classList: { toggle: nothing }, addEventListener: nothing, removeAttribute: nothing, load: nothing,
+          pause: nothing, play: async () => {} });
+      }
+      return made.get(id);
+    };
+    globalThis.document = { getElementById: element, getElementsByName: () => [] };
+    let isOn = false;
+    let allow = null;
+    const stream = { getTracks: () => [{ stop: () => (isOn = false) }] };
+    const getUserMedia = () => new Promise((resolve) => (allow = () => resolve((isOn = true) && stream)));
+    Object.defineProperty(globalThis, "navigator", { value: { mediaDevices: { getUserMedia } } });
+    let onRow = null;
+    const tracker = { start: (video, clock, take) => (onRow = take), stop: () => (tracker.stops += 1), stops: 0 };
+    const { People } = await import(`${page}/people.js`);
+    const people = new People({ tracker: async () => tracker, model: () => "tiny", onChange: () => {} });
+    const later = () => new Promise((resolve) => setTimeout(resolve, 5));
+    const event = { preventDefault: () => {} };
+
+    people.make(event);
+    await later();
+    element("people").open = false;
+    people.stop(); // as the dialog does when it closes
+    allow();
+    await later();
+    const afterClosing = [isOn, onRow !== null, tracker.stops];
+
+    element("people").open = true;
+    people.make(event);
+    await later();
+    allow();
+    await later();
+    const told = new Set();
+    for (let picture = 0; picture < 250; picture += 1) {
+      onRow(Float32Array.from({ length: 57 }, (_, index) => (index ? 1 : picture / 25)));
+      told.add(element("people-said").textContent);
+    }
+    const whileTaking = isOn;
+    people.stop();
+    console.log(JSON.stringify({ afterClosing, whileTaking, told: told.size, isOn }));
+    """
+    )
+    got = in_node(script, None)
+    assert got == {"afterClosing": [False, False, 0], "whileTaking": True, "told": 2, "isOn": False}
