@@ -148,7 +148,7 @@ function wishes() {
 async function begin() {
   $("start").disabled = true;
   complain(null);
-  session = { wishes: wishes(), sound: null, began: performance.now() };
+  session = { wishes: wishes(), sound: null, video: null, began: performance.now() };
   try {
     if (!session.wishes.sound && !session.wishes.face) throw new Error("Choose sound, face or both.");
     await openSource(session);
@@ -256,13 +256,16 @@ async function end(message) {
   const current = session;
   session = null;
   if (!current) return;
+  $("start").disabled = true; // a second click must not begin another while this one ends
   current.connection?.stop();
   tracker?.stop();
   await current.sound?.close();
   for (const track of current.stream?.getTracks() || []) track.stop();
   $("preview").hidden = true;
-  current.video.srcObject = null;
-  closeFile(current.video);
+  if (current.video) {
+    current.video.srcObject = null;
+    closeFile(current.video);
+  }
   if (recorder.isOn) recorder.end();
   Object.assign($("start"), { disabled: false, textContent: "Start" });
   for (const id of ["rest", "record"]) $(id).disabled = true;
