@@ -318,6 +318,16 @@ def test_too_fast(serving: Serving) -> None:
     assert "send it as it happens" in answers[-1]["message"]
 
 
+def test_too_many_faces(serving: Serving) -> None:
+    """Of one and the same moment, so that their times say nothing."""
+    client = Client(serving(ahead_seconds=2.0).address)
+    client.start(sound=False)
+    for _ in range(60):
+        client.faces(*[0.1] * 90)
+    ending = until_the_end(client)
+    assert ending["reason"] == "mistakes" and "at 60 a second" in ending["message"]
+
+
 def test_two_sessions_do_not_meet(serving: Serving) -> None:
     """The same wishes and the same behaviour, once beside another session: the same reactions."""
     served = serving(ahead_seconds=100.0)
