@@ -1,6 +1,7 @@
 """What the page and the server say to each other, as bytes and as JSON, and what is refused of it.
 
-Binary messages begin with a byte that says what they are and three that are zero; numbers are little-endian.
+Binary messages begin with a byte that says what they are, in those of the page three zeros follow; numbers are
+little-endian.
 
 | who | first byte | then |
 |---|---|---|
