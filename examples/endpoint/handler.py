@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 
 from perfrdiff_hf import load_system
@@ -107,12 +108,14 @@ def _features(sound: Any, frames: int | None) -> np.ndarray:
         path = Path(folder) / "sound"
         path.write_bytes(data)
         try:
+            # Before it is read, as a small file may hold hours of silence.
+            length = int(soundfile.info(path).duration * FRAME_RATE)
+            if not 1 <= length <= MOST_FRAMES:
+                raise ValueError(f"sound must have 1 to {MOST_FRAMES} frames of 40 ms; it has {length}.")
             waveform, rate = read_audio(path)
-        except ValueError as error:
+        except soundfile.SoundFileError as error:
             raise ValueError("sound cannot be read as a sound file.") from error
-    frames = frames or int(len(waveform) / rate * FRAME_RATE)
-    if not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(f"sound must have 1 to {MOST_FRAMES} frames of 40 ms; it has {frames}.")
+    frames = frames or length
     return mfcc_features(waveform, rate, frames)
 
 

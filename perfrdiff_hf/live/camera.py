@@ -12,7 +12,8 @@ from ..faces.motion import AHEAD
 from ..faces.tracking.channels import emotion_of_faces
 from ..faces.tracking.face_landmarker import mediapipe_scale
 from ..faces.tracks import LONGEST_BRIDGE_SECONDS, resample_track
-from .messages import MOST_FACES
+from .listeners import LEAST_SECONDS
+from .messages import MOST_FACE_RATE, MOST_FACES
 
 
 SCALE = mediapipe_scale()
@@ -20,7 +21,7 @@ SCALE = mediapipe_scale()
 RESTING_SECONDS = 1.0
 # Of a recording from which a listener is made.
 MOST_HISTORY_SECONDS = 180
-MOST_HISTORY_ROWS = 60 * MOST_HISTORY_SECONDS
+MOST_HISTORY_ROWS = MOST_FACE_RATE * MOST_HISTORY_SECONDS
 
 
 class FaceFrames:
@@ -102,7 +103,7 @@ def history_of_faces(rows: np.ndarray) -> np.ndarray:
     """A listener's history `(frames, 58)` from rows `(rows, 57)` of a recording, at 25 frames per second.
 
     Raises:
-        ValueError: if nobody is seen in any row, or the recording is too long.
+        ValueError: if a face is seen for less than ten seconds in all, or the recording is too long.
     """
     seen = rows[:, 1] > 0.5
     if rows[-1, 0] - rows[0, 0] > MOST_HISTORY_SECONDS:
@@ -112,6 +113,12 @@ def history_of_faces(rows: np.ndarray) -> np.ndarray:
     # Two rows of one moment say the same; the first counts.
     times, kept = np.unique(rows[:, 0].astype(np.float64), return_index=True)
     rows, seen = rows[kept], seen[kept]
+    # What is bridged between two sights of the face counts as seen, but no long time without it.
+    there = np.minimum(np.diff(times[seen]), LONGEST_BRIDGE_SECONDS).sum()
+    if there < LEAST_SECONDS:
+        raise ValueError(
+            f"A listener needs {LEAST_SECONDS} s of a face or more; in this recording one is seen for {there:.1f} s."
+        )
     times -= times[0]
     faces = resample_track(times, seen, rows[:, 2:], max(1, int(times[-1] * FRAME_RATE) + 1))
     return behaviour_of_faces(faces).streams["coefficients"]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 # What lies below these is for those with the token; the page itself holds nothing of anybody.
 GUARDED = ("/api/", "/live")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-# Everything that the page may use: itself. `blob:` is what it has made or been handed, wasm is MediaPipe's.
+# Everything that the page may use: itself. `blob:` is what it has made or been handed, such as a head's textures; wasm
+# is MediaPipe's.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {scripts}; style-src 'self'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' blob:; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
 )
 
@@ -61,12 +62,14 @@ class Doors:
         """Why a request is refused; None if it is not."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.is_local and self.token is None and urlsplit(f"//{host}").hostname not in LOOPBACK_NAMES:
+        if self.is_local and self.token is None and _split(f"//{host}").hostname not in LOOPBACK_NAMES:
             return f"This server answers to the names of its own machine, not to {host!r}."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return f"A page of {origin} may not use this server."
-        if self.token is not None and scope["path"].startswith(GUARDED) and not self._has_token(headers, scope):
+        # Where the app is mounted below a path, that is part of the path of a request.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if self.token is not None and path.startswith(GUARDED) and not self._has_token(headers, scope):
             return "The token is missing or wrong. Open the address that the server printed."
         return None
 
@@ -76,3 +79,33 @@ class Doors:
         if not given:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         return secrets.compare_digest(given.encode(), self.token.encode())
+
+
+class SafeHeaders:
+    """Adds headers to each answer. A worker obeys the policy of its own file, not that of the page that starts it.
+
+    Args:
+        app: what answers.
+        headers: what is added.
+    """
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]):
+        self.app, self.headers = app, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none if it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

@@ -54,6 +54,7 @@ def install(folder: PathLike) -> Path:
 
     Raises:
         FileNotFoundError: if there is no npm.
+        FileExistsError: if the folder holds something else.
         OSError: if npm fails; its last words are in the message.
     """
     npm = shutil.which("npm")

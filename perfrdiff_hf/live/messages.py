@@ -1,6 +1,7 @@
 """What the page and the server say to each other, as bytes and as JSON, and what is refused of it.
 
-Binary messages begin with a byte that says what they are and three that are zero; numbers are little-endian.
+Binary messages begin with a byte that says what they are, in those of the page three zeros follow; numbers are
+little-endian.
 
 | who | first byte | then |
 |---|---|---|
@@ -31,9 +32,10 @@ FACES, SOUND, SEGMENT = 1, 2, 3
 # blendshapes on MediaPipe's scale in the order of `BLENDSHAPE_NAMES`; pitch, yaw and roll in radians as in
 # `FaceMotion`.
 FACE_WIDTH = 2 + len(BLENDSHAPE_NAMES) + 3
-# Of one live message: a second and a half of sound, or of faces at 60 a second.
+# Of one live message: a second and a half of sound, or of faces at the highest rate.
+MOST_FACE_RATE = 60
 MOST_SAMPLES = 3 * SAMPLE_RATE // 2
-MOST_FACES = 90
+MOST_FACES = 3 * MOST_FACE_RATE // 2
 # Beyond these no tracker goes; blendshapes end at 1.
 LARGEST_BLENDSHAPE = 1.5
 LARGEST_ANGLE = np.pi

@@ -3,7 +3,8 @@
 A stream gives two seconds at once, and now and then gives them late. A playout keeps what came, and says how the face
 is at any time in between: it plays a little behind the source, by as much as the segments of late were late; where it
 runs out of frames it slows down and waits, and then catches up by playing slightly faster. It never leaves a frame out
-and never jumps. It reads no clock: the caller says what time it is.
+and never jumps; where the source has left out more than it would wait for, it blends into what comes next, and plays
+on from there. It reads no clock: the caller says what time it is.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Playout:
     Attributes:
         segments: how many came.
         late_segments: how many of them came when the face had slowed down already for want of frames.
-        missing_frames: frames that no segment brought, and that were bridged.
+        missing_frames: frames that no segment brought.
     """
 
     def __init__(
@@ -72,15 +73,14 @@ class Playout:
     def reset(self) -> None:
         """Expect a new session, from frame 0; the face stays as it is until then, and blends into it. Counts stay."""
         with self._lock:
-            self._frames, self._began, self._blend_from = self._frames[:0], None, self._shown
-            self._first = self._origin = 0
-            self._lateness.clear()
+            self._expect_beginning()
 
     def add(self, start: int, coefficients: np.ndarray, now: float) -> None:
         """Take a segment.
 
         Args:
-            start: index of its first frame since the session began. What came already is left out; a gap is bridged.
+            start: index of its first frame since the session began. What came already is left out; a gap is bridged,
+                or blended over where it is longer than `max_delay`.
             coefficients: `(frames, 58)`, mean face included, at 25 a second.
             now: when it came.
 
@@ -91,6 +91,10 @@ class Playout:
         frames = np.concatenate([motion.blendshapes, motion.rotation], axis=1, dtype=np.float64)
         with self._lock:
             end = self._first + len(self._frames)
+            if self._began is not None and start - end > FRAME_RATE * self.max_delay:
+                # A line over so long a gap would keep the face behind for as long again.
+                self.missing_frames += start - end
+                self._expect_beginning()
             if self._began is None:
                 self._began, self._last, end = now, now, start
                 self._first, self._origin, self._position = start, start, float(start)
@@ -126,6 +130,10 @@ class Playout:
         """Seconds of frames that came and were not shown yet."""
         with self._lock:
             return max(0.0, self._first + len(self._frames) - 1 - self._position) / FRAME_RATE
+
+    def _expect_beginning(self) -> None:
+        self._frames, self._began, self._blend_from = self._frames[:0], None, self._shown
+        self._lateness.clear()
 
     def _advance(self, now: float) -> None:
         """Move on to now, in steps short enough to brake in."""

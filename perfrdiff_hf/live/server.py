@@ -24,7 +24,7 @@ from ..faces.formats.gltf import check_head
 from ..faces.head.building import build_head
 from ..faces.head.gltf import head_glb
 from .camera import MOST_HISTORY_ROWS, history_of_faces
-from .doors import POLICY, Doors
+from .doors import POLICY, Doors, SafeHeaders
 from .installing import is_installed
 from .messages import FACE_WIDTH, decode_faces, decode_reaction
 from .recordings import MEDIA_TYPES, MOST_FRAMES, recording_file
@@ -72,7 +72,8 @@ def create_app(
         raise FileNotFoundError(f"There is no face model at {face_model}.")
     if studio.head is not None:
         check_head(studio.head)
-    rooms = _Rooms(studio, vendor, face_model, framed_by)
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    rooms = _Rooms(studio, vendor, face_model, page)
     routes: list[BaseRoute] = [
         Route("/", rooms.page),
         Route("/health", rooms.health),
@@ -93,9 +94,10 @@ def create_app(
         yield
         await run_in_threadpool(studio.close)
 
+    safe = Middleware(SafeHeaders, headers=_headers(page, framed_by))
     doors = Middleware(Doors, token=token, is_local=is_local)
     handlers = dict.fromkeys(_STATUS, _mendable)
-    return Starlette(routes=routes, middleware=[doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
+    return Starlette(routes=routes, middleware=[safe, doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
 
 
 def run_server(app: Starlette, host: str, port: int) -> None:
@@ -122,23 +124,11 @@ def server_options(host: str, port: int) -> dict[str, object]:
 class _Rooms:
     """The endpoints."""
 
-    def __init__(self, studio: Studio, vendor: Path, face_model: Path | None, framed_by: str):
-        self.studio, self.vendor, self._face_model = studio, vendor, face_model
-        self._page = (PAGE / "index.html").read_text(encoding="utf-8")
-        # The one script that stands in the page itself says where modules lie.
-        inline = re.findall(r"<script type=\"importmap\">(.*?)</script>", self._page, re.S)
-        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline]
-        scripts = " ".join(f"'sha256-{digest}'" for digest in digests)
-        self._headers = {
-            "Content-Security-Policy": POLICY.format(scripts=scripts, ancestors=framed_by),
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "Permissions-Policy": "camera=(self), microphone=(self)",
-            "Cache-Control": "no-cache",
-        }
+    def __init__(self, studio: Studio, vendor: Path, face_model: Path | None, page: str):
+        self.studio, self.vendor, self._face_model, self._page = studio, vendor, face_model, page
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(self._page, headers=self._headers)
+        return HTMLResponse(self._page)
 
     async def health(self, request: Request) -> Response:
         return PlainTextResponse("ok")
@@ -183,6 +173,21 @@ class _Rooms:
 
     async def live(self, websocket: WebSocket) -> None:
         await Visit(websocket, self.studio).run()
+
+
+def _headers(page: str, framed_by: str) -> dict[str, str]:
+    # The one script that stands in the page itself says where modules lie.
+    inline = re.findall(r"<script type=\"importmap\">(.*?)</script>", page, re.S)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline]
+    scripts = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return {
+        "Content-Security-Policy": POLICY.format(scripts=scripts, ancestors=framed_by),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Permissions-Policy": "camera=(self), microphone=(self)",
+        # Modules of two versions of the package must not meet; browsers ask whether theirs is the newest.
+        "Cache-Control": "no-cache",
+    }
 
 
 @lru_cache(maxsize=2)

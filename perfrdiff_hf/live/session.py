@@ -20,7 +20,7 @@ from ..models.weight_shifts import WeightShifts
 from ..pipelines.reaction_pipeline import ReactionPipeline
 from ..pipelines.streaming import ReactionSegment, ReactionStream
 from .camera import FaceFrames, behaviour_of_faces
-from .messages import SAMPLE_RATE, Wishes, encode_segment
+from .messages import MOST_FACE_RATE, SAMPLE_RATE, Wishes, encode_segment
 
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
@@ -82,6 +82,7 @@ class Session:
         self._kinds = _streams_of(pipeline, wishes)
         self.streams = [self._open(pipeline, shifts, number) for number, shifts in enumerate(listeners)]
         self._faces = FaceFrames()
+        self._rows = 0
         self._samples = np.zeros(0, dtype=np.float32)
         self._sound_frames = 0
         # Frames of the session before the streams' frame 0, after they had to be begun anew.
@@ -97,11 +98,6 @@ class Session:
         if not self.wishes.sound and "audio" in self._kinds:
             notes.append("This model needs sound: it hears silence.")
         return notes
-
-    @property
-    def seconds_heard(self) -> float:
-        """How much was heard, of sound or faces, whichever is further."""
-        return max(self._sound_frames, self._faces.frames) / FRAME_RATE
 
     def hear_sound(self, samples: np.ndarray, elapsed: float) -> None:
         """Take the next samples of sound.
@@ -136,12 +132,17 @@ class Session:
             elapsed: as for `hear_sound`.
 
         Raises:
-            ValueError: if the session has no face, or a row's time is ahead of the clock. The rows are ignored then.
+            ValueError: if the session has no face, a row's time is ahead of the clock, or more than 60 rows a second
+                come. The rows are ignored then.
         """
         if not self.wishes.face:
             raise ValueError("This session was begun without a face.")
         with self._lock:
             self._check_pace("a face", float(rows[-1, 0]), elapsed)
+            # Rows of one moment cost as much as others, and their times would never end.
+            count = self._rows + len(rows)
+            self._check_pace(f"face {count} at {MOST_FACE_RATE} a second", count / MOST_FACE_RATE, elapsed)
+            self._rows = count
             self._hear_faces(self._faces.add(rows))
             if not self.wishes.sound:
                 missing = self._faces.frames - self._sound_frames

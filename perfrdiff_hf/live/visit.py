@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +17,16 @@ from .session import Session
 from .studio import Studio, StudioFullError
 
 
+logger = logging.getLogger(__name__)
 # Messages that wait for a client that does not read; a segment of three reactions is 70 kB.
 MOST_WAITING = 64
+# How long the last word may take to be sent: who reads nothing would else keep a place for ever.
+GOODBYE_SECONDS = 5.0
 # Reason -> the code with which the WebSocket is closed.
 _CODES = {"stopped": 1000, "idle": 1000, "over": 1000, "full": 1013, "failed": 1011}
 _UNWELCOME = 1008
 Ending = tuple[str, str]
+_FAILED: Ending = ("failed", "The model failed. The server's log says why.")
 
 
 class Visit:
@@ -47,11 +52,12 @@ class Visit:
             await self._say_goodbye("full", str(full))
             return
         try:
-            await self._say_goodbye(*await self._begin())
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            pass  # nobody is there any more
+            ending = await self._begin()
+        except WebSocketDisconnect:
+            return
         finally:
             self.studio.leave_place()
+        await self._say_goodbye(*ending)
 
     async def _begin(self) -> Ending:
         try:
@@ -63,6 +69,11 @@ class Visit:
             return "idle", "Nothing was said."
         except (ValueError, TypeError, FileNotFoundError) as error:
             return "refused", str(error)
+        except WebSocketDisconnect:
+            raise
+        except Exception:
+            logger.exception("A session could not be begun.")
+            return _FAILED
         self._put({"type": "started", "notes": session.notes, **_timing(session)})
         tasks = [asyncio.create_task(self._listen(session)), asyncio.create_task(self._write())]
         watched: list[asyncio.Future[Any]] = [*tasks, self._ended]
@@ -110,6 +121,9 @@ class Visit:
                 self._put({"type": "error", "message": str(error)})
                 if mistakes >= self.limits.mistakes:
                     self._end("mistakes", f"{mistakes} messages could not be used. The last: {error}")
+            except Exception:
+                logger.exception("A session could not take what it heard.")
+                self._end(*_FAILED)
 
     def _take(self, session: Session, message: Mapping[str, Any], elapsed: float) -> None:
         if message.get("bytes") is not None:
@@ -142,8 +156,12 @@ class Visit:
                 await self.websocket.send_json(message)
 
     async def _say_goodbye(self, reason: str, message: str) -> None:
-        await self.websocket.send_json({"type": "ended", "reason": reason, "message": message})
-        await self.websocket.close(_CODES.get(reason, _UNWELCOME))
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self.websocket.send_json({"type": "ended", "reason": reason, "message": message})
+                await self.websocket.close(_CODES.get(reason, _UNWELCOME))
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            pass  # nobody is there any more, or nobody reads
 
     def _put(self, message: bytes | dict[str, Any]) -> None:
         try:
@@ -158,7 +176,7 @@ class Visit:
         self._put_from_thread({"type": "note", "message": sentence})
 
     def _fail_from_thread(self) -> None:
-        self._loop.call_soon_threadsafe(self._end, "failed", "The model failed. The server's log says why.")
+        self._loop.call_soon_threadsafe(self._end, *_FAILED)
 
     def _end(self, reason: str, message: str) -> None:
         if not self._ended.done():

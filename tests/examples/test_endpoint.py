@@ -77,6 +77,17 @@ def test_what_is_missing_may_be_missing(handler: Any, clip: Any) -> None:
     assert np.array(answer["reactions"]).shape == (3, 60, 25)
 
 
+def test_a_small_file_that_holds_hours_is_not_read(
+    handler: Any, handler_file: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = io.BytesIO()
+    soundfile.write(hours, np.zeros(8000 * 3600, dtype=np.int16), 8000, format="FLAC")
+    monkeypatch.setattr(handler_file, "read_audio", lambda path: pytest.fail("it was read"))
+    for beside in ({}, {"emotion": np.zeros((60, 25)).tolist()}):
+        answer = handler({"inputs": {**beside, "sound": base64.b64encode(hours.getvalue()).decode()}})
+        assert "1 to 3000 frames of 40 ms; it has 90000" in answer["error"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -98,7 +98,7 @@ def face_rows(seconds: Any, smile: float = 0.0, seen: float = 1.0) -> np.ndarray
 
 @pytest.fixture
 def serving(make_pipeline: Callable[..., PerFRDiffPipeline], tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Makes servers of a tiny model; the limits and the app's arguments can be named."""
+    """Makes servers of a tiny model; the limits and the app's arguments can be named, and where it is `mounted`."""
     pytest.importorskip("uvicorn", reason="the extra [live] is not installed")
     pytest.importorskip("websockets", reason="the extra [live] is not installed")
     from perfrdiff_hf.live.server import create_app
@@ -110,7 +110,9 @@ def serving(make_pipeline: Callable[..., PerFRDiffPipeline], tmp_path: Path) -> 
         names = Limits.__dataclass_fields__
         limits = Limits(**{name: options.pop(name) for name in list(options) if name in names})
         studio = Studio(models or {"tiny": make_pipeline()}, ListenerShelf(tmp_path / "listeners"), limits)
-        served = Served(studio, create_app(studio, options.pop("vendor", tmp_path / "vendor"), **options))
+        mounted = options.pop("mounted", lambda app: app)
+        app = create_app(studio, options.pop("vendor", tmp_path / "vendor"), **options)
+        served = Served(studio, mounted(app))
         running.append(served)
         return served
 

@@ -218,6 +218,10 @@ def test_a_denied_camera_and_a_broken_file_are_named(visit: Callable[..., Any], 
     said = page.get_by_role("alert")
     said.wait_for()
     assert "microphone was denied" in said.inner_text()
+    page.get_by_label("sound", exact=True).uncheck()  # the face is off already, as there is no face model
+    page.get_by_role("button", name="Start").click()
+    until(page, "document.getElementById('wrong').textContent.includes('sound, face or both')")
+    page.get_by_label("sound", exact=True).check()
     (tmp_path / "broken.mp4").write_bytes(np.random.default_rng(0).bytes(1000))
     page.get_by_label("a video file", exact=True).check()
     page.locator("#file").set_input_files(str(tmp_path / "broken.mp4"))

@@ -89,3 +89,5 @@ def test_a_history_is_at_25_whatever_the_camera() -> None:
         history_of_faces(rows((0, 0, 0), (1, 0, 0)))
     with pytest.raises(ValueError, match="may last 180 s"):
         history_of_faces(rows((0, 1, 0), (1000, 1, 0)))
+    with pytest.raises(ValueError, match=r"one is seen for 2\.0 s"):  # in passing, in a recording of half a minute
+        history_of_faces(rows((0, 1, 0), (1, 1, 0), (2, 0, 0), (20, 1, 0), (30, 0, 0)))

@@ -21,6 +21,13 @@ PAGE = Path(__file__).resolve().parents[2] / "perfrdiff_hf" / "live" / "page"
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
 
+# What modules find of a browser.
+BROWSER = """
+    globalThis.location = { hash: "", protocol: "http:", host: "here" };
+    globalThis.sessionStorage = { getItem: () => null };
+"""
+
+
 def in_node(script: str, given: Any) -> Any:
     """What a script prints as JSON; it finds `given`, and the page's modules beside it."""
     begin = (
@@ -33,14 +40,22 @@ def in_node(script: str, given: Any) -> Any:
 
 
 def test_smooth_time_is_the_same_in_both_languages() -> None:
-    """Segments on time, early, late, doubled and with a gap, looked at 60 times a second."""
+    """Segments on time, early, late, doubled, with a gap and with a long one, looked at 60 times a second."""
     rng = np.random.default_rng(0)
-    steps = rng.standard_normal((400, 58)).cumsum(axis=0)
+    steps = rng.standard_normal((460, 58)).cumsum(axis=0)
     faces = (MEAN_FACE + STD_FACE * steps / np.abs(steps).max()).astype(np.float32)
     motion = face_motion(faces)
     numbers = np.concatenate([motion.blendshapes, motion.rotation], axis=1).astype(np.float64)
-    segments = [(0, 50, 10.0), (50, 100, 11.9), (100, 150, 15.2), (140, 200, 16.0), (220, 300, 18.5), (300, 350, 21.0)]
-    moments = np.arange(10, 26, 1 / 60).tolist()
+    segments = [
+        (0, 50, 10.0),
+        (50, 100, 11.9),
+        (100, 150, 15.2),
+        (140, 200, 16.0),
+        (220, 300, 18.5),
+        (300, 350, 21.0),
+        (410, 460, 25),
+    ]
+    moments = np.arange(10, 28, 1 / 60).tolist()
 
     playout, expected = Playout(), []
     waiting = list(segments)
@@ -66,7 +81,7 @@ def test_smooth_time_is_the_same_in_both_languages() -> None:
     got = in_node(script, {"moments": moments, "segments": segments, "faces": numbers.tolist()})
     np.testing.assert_allclose(got["shown"], expected, atol=1e-5)
     assert got["lateSegments"] == playout.late_segments > 0
-    assert got["missingFrames"] == playout.missing_frames == 20
+    assert got["missingFrames"] == playout.missing_frames == 80
     assert got["delay"] == pytest.approx(playout.delay)
     assert np.abs(np.diff(got["shown"], axis=0)).max() < 0.2  # it never jumps
 
@@ -100,9 +115,9 @@ def test_the_page_speaks_the_server_s_language() -> None:
     reactions = rng.standard_normal((2, 5, 83)).astype(np.float32)
     motions = [face_motion(MEAN_FACE + STD_FACE * rng.uniform(0, 1, (5, 58)).astype(np.float32)) for _ in range(2)]
     data = encode_segment(2, 75, motions, reactions)
-    script = """
-    globalThis.location = { hash: "", protocol: "http:", host: "here" };
-    globalThis.sessionStorage = { getItem: () => null };
+    script = (
+        BROWSER
+        + """
     globalThis.WebSocket = class { close() {} };
     const { Connection } = await import(`${page}/connection.js`);
     let got = null;
@@ -111,9 +126,87 @@ def test_the_page_speaks_the_server_s_language() -> None:
     const plain = (parts) => parts.map((part) => part.map((row) => Array.from(row)));
     console.log(JSON.stringify({ ...got, faces: plain(got.faces), rows: plain(got.rows) }));
     """
+    )
     got = in_node(script, list(data))
     assert got["listener"] == 2 and got["start"] == 75
     np.testing.assert_allclose(got["rows"], reactions, atol=1e-6)
     for faces, motion in zip(got["faces"], motions):
         np.testing.assert_allclose(np.array(faces)[:, :52], motion.blendshapes, atol=1e-6)
         np.testing.assert_allclose(np.array(faces)[:, 52:], motion.rotation, atol=1e-6)
+
+
+def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
+    """It ends by itself, and says so: the next click must not begin another in its place."""
+    script = (
+        BROWSER
+        + """
+    const { Recorder } = await import(`${page}/recorder.js`);
+    let ended = 0;
+    const recorder = new Recorder(given.seconds, () => (ended += 1));
+    const rows = [Array.from({ length: 50 }, () => new Float32Array(83))];
+    const lengths = [];
+    recorder.begin(0);
+    for (let start = 0; start < 250; start += 50) {
+      recorder.add({ listener: 0, start, rows });
+      lengths.push([recorder.isOn, recorder.seconds, ended]);
+    }
+    console.log(JSON.stringify(lengths));
+    """
+    )
+    got = in_node(script, {"seconds": 5})
+    assert got == [[True, 2, 0], [True, 4, 0], [False, 5, 1], [False, 5, 1], [False, 5, 1]]
+
+
+def test_a_camera_that_is_allowed_after_the_dialog_was_closed_goes_off() -> None:
+    """And what is told of a recording, to screen readers too, is told every five seconds."""
+    script = (
+        BROWSER
+        + """
+    const made = new Map();
+    const element = (id) => {
+      if (!made.has(id)) {
+        const nothing = () => {};
+        made.set(id, { id, files: [], checked: id === "people-camera", value: "alice", open: true, textContent: "",
+          classList: { toggle: nothing }, addEventListener: nothing, removeAttribute: nothing, load: nothing,
+          pause: nothing, play: async () => {} });
+      }
+      return made.get(id);
+    };
+    globalThis.document = { getElementById: element, getElementsByName: () => [] };
+    let isOn = false;
+    let allow = null;
+    const stream = { getTracks: () => [{ stop: () => (isOn = false) }] };
+    const getUserMedia = () => new Promise((resolve) => (allow = () => resolve((isOn = true) && stream)));
+    Object.defineProperty(globalThis, "navigator", { value: { mediaDevices: { getUserMedia } } });
+    let onRow = null;
+    const tracker = { start: (video, clock, take) => (onRow = take), stop: () => (tracker.stops += 1), stops: 0 };
+    const { People } = await import(`${page}/people.js`);
+    const people = new People({ tracker: async () => tracker, model: () => "tiny", onChange: () => {} });
+    const later = () => new Promise((resolve) => setTimeout(resolve, 5));
+    const event = { preventDefault: () => {} };
+
+    people.make(event);
+    await later();
+    element("people").open = false;
+    people.stop(); // as the dialog does when it closes
+    allow();
+    await later();
+    const afterClosing = [isOn, onRow !== null, tracker.stops];
+
+    element("people").open = true;
+    people.make(event);
+    await later();
+    allow();
+    await later();
+    const told = new Set();
+    for (let picture = 0; picture < 250; picture += 1) {
+      onRow(Float32Array.from({ length: 57 }, (_, index) => (index ? 1 : picture / 25)));
+      told.add(element("people-said").textContent);
+    }
+    const whileTaking = isOn;
+    people.stop();
+    console.log(JSON.stringify({ afterClosing, whileTaking, told: told.size, isOn }));
+    """
+    )
+    got = in_node(script, None)
+    assert got == {"afterClosing": [False, False, 0], "whileTaking": True, "told": 2, "isOn": False}

@@ -143,6 +143,21 @@ def test_gaps_and_repetitions() -> None:
     assert shown.max() == pytest.approx(source.max(), abs=0.005)
 
 
+def test_after_a_long_gap_the_face_is_soon_where_the_source_is() -> None:
+    """A server that was too slow left out ten seconds: they are not made up by a face in slow motion."""
+    whole = reaction(400)
+    playout = Playout()
+    playout.add(0, whole[:HOP], 0.0)
+    for k in range(720):
+        before = playout.at(k / 60)
+    playout.add(300, whole[300:350], 12.0)
+    shown = [playout.at(12 + k / 60).blendshapes[0, JAW] for k in range(61)]
+    assert playout.missing_frames == 250
+    source = face_motion(whole).blendshapes[:, JAW]
+    assert shown[-1] == pytest.approx(source[320], abs=0.01)
+    assert np.abs(np.diff([before.blendshapes[0, JAW], *shown])).max() < 0.05
+
+
 def test_a_neutral_and_bad_input() -> None:
     person = MEAN_FACE + 0.5 * STD_FACE
     playout = Playout(neutral=person)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +21,8 @@ from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE
 from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.faces.motion import face_motion
 from perfrdiff_hf.live.camera import behaviour_of_faces
+from perfrdiff_hf.live.studio import StudioFullError
+from perfrdiff_hf.pipelines.streaming import ReactionStream
 from tests.live.conftest import Client, Served, face_rows
 
 
@@ -251,6 +255,36 @@ def test_sessions_are_capped_and_a_reload_frees_the_place(serving: Serving) -> N
         time.sleep(0.05)
 
 
+def test_a_page_that_does_not_read_keeps_no_place(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers fill all buffers on the way, so that not even the last word can be sent."""
+    from websockets.exceptions import ConnectionClosed
+
+    monkeypatch.setattr("perfrdiff_hf.live.visit.GOODBYE_SECONDS", 0.2)
+    served = serving(sessions=1, mistakes=10**6)
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", served.port))
+    deaf = Client(served.address, sock=narrow, max_queue=1)
+    deaf.start()
+
+    def talk() -> None:
+        with suppress(ConnectionClosed, OSError):
+            for _ in range(300):  # each comes back as the error that it is
+                deaf.socket.send(json.dumps({"type": 60000 * "x"}))
+
+    threading.Thread(target=talk, daemon=True).start()
+    until = time.monotonic() + 10
+    while True:
+        try:
+            served.studio.take_place()
+            break
+        except StudioFullError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    narrow.shutdown(socket.SHUT_RDWR)
+    narrow.close()
+
+
 def test_idle_and_long_sessions_end(serving: Serving) -> None:
     from websockets.exceptions import ConnectionClosed
 
@@ -282,6 +316,16 @@ def test_too_fast(serving: Serving) -> None:
     while not isinstance(answers[-1], dict):
         answers.append(client.hear())
     assert "send it as it happens" in answers[-1]["message"]
+
+
+def test_too_many_faces(serving: Serving) -> None:
+    """Of one and the same moment, so that their times say nothing."""
+    client = Client(serving(ahead_seconds=2.0).address)
+    client.start(sound=False)
+    for _ in range(60):
+        client.faces(*[0.1] * 90)
+    ending = until_the_end(client)
+    assert ending["reason"] == "mistakes" and "at 60 a second" in ending["message"]
 
 
 def test_two_sessions_do_not_meet(serving: Serving) -> None:
@@ -372,6 +416,35 @@ def test_a_session_that_fails_ends_alone(serving: Serving, make_pipeline: Callab
     assert segments(well, 50)[0]
 
 
+@pytest.mark.parametrize("place", ["load_listener", "stream", "hear"])
+def test_what_nobody_foresaw_is_told_and_logged(
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+    make_pipeline: Callable[..., PerFRDiffPipeline],
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:
+    """A listener's file that is broken, or a device without memory: not a connection that is lost without a word."""
+
+    def fail(*words: Any, **named: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    pipeline = make_pipeline()
+    served = serving(models={"tiny": pipeline})
+    if place == "hear":
+        monkeypatch.setattr(ReactionStream, "hear", fail)
+    else:
+        monkeypatch.setattr(pipeline, place, fail)
+    assert ask(served, "/api/listeners/alice?model=tiny", face_rows(np.arange(400) / 30).tobytes())[0] == 201
+    client = Client(served.address)
+    answer = client.start(listeners=["alice"])
+    if place == "hear":
+        client.sound()
+        answer = client.hear()
+    assert (answer["type"], answer["reason"]) == ("ended", "failed")
+    assert "out of memory" in caplog.text
+
+
 def test_doors(serving: Serving) -> None:
     from websockets.exceptions import InvalidStatus
 
@@ -379,6 +452,7 @@ def test_doors(serving: Serving) -> None:
     assert ask(served, "/health")[0] == 200
     assert ask(served, "/", Host="evil.example")[0] == 403
     assert ask(served, "/api/about", Origin="http://evil.example")[0] == 403
+    assert ask(served, "/", Host="[")[0] == ask(served, "/", Origin="http://[")[0] == 403
     with pytest.raises(InvalidStatus):
         Client(served.address, origin="http://evil.example")
     Client(served.address, origin=f"http://{served.address}").start()
@@ -390,6 +464,36 @@ def test_doors(serving: Serving) -> None:
     with pytest.raises(InvalidStatus):
         Client(guarded.address)
     assert Client(guarded.address, "/live?token=secret").start()["type"] == "started"
+
+
+def test_all_answers_carry_the_policy(serving: Serving) -> None:
+    """The tracker's worker has that of its own file; a head's textures come as blobs; nobody else is asked."""
+    served = serving(framed_by="https://huggingface.co")
+    for path in ("/", "/page/tracker-worker.js", "/page/main.js", "/api/about", "/nothing"):
+        request = urllib.request.Request(f"http://{served.address}{path}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            headers = opener.open(request, timeout=60).headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+        assert policy["connect-src"] == "'self' blob:" and policy["default-src"] == "'none'"
+        assert policy["frame-ancestors"] == "https://huggingface.co"
+        assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-cache"
+
+
+def test_doors_of_an_app_that_is_mounted(serving: Serving) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from websockets.exceptions import InvalidStatus
+
+    served = serving(token="secret", is_local=False, mounted=lambda app: Starlette(routes=[Mount("/below", app)]))
+    assert ask(served, "/below/")[0] == 200
+    assert ask(served, "/below/api/about")[0] == 403
+    assert ask(served, "/below/api/about", Authorization="Bearer secret")[0] == 200
+    with pytest.raises(InvalidStatus):
+        Client(served.address, "/below/live")
+    assert Client(served.address, "/below/live?token=secret").start()["type"] == "started"
 
 
 def test_files_of_the_machine_are_not_served(serving: Serving) -> None:

@@ -31,7 +31,7 @@ async function main() {
   const stage = await Stage.load("head.glb", about.blendshapes);
   faces = new Faces($("stage"), stage, about.blendshapes, Number(parameters.get("fps")) || 60);
   faces.onDraw = () => session?.meter?.look(faces.position(0), session.clock());
-  recorder = new Recorder(about.recording_seconds);
+  recorder = new Recorder(about.recording_seconds, showRecording);
   const people = new People({ tracker: openTracker, model: () => $("model").value, onChange: showListeners });
   addListener();
   listenToButtons(people);
@@ -148,7 +148,7 @@ function wishes() {
 async function begin() {
   $("start").disabled = true;
   complain(null);
-  session = { wishes: wishes(), sound: null, began: performance.now() };
+  session = { wishes: wishes(), sound: null, video: null, began: performance.now() };
   try {
     if (!session.wishes.sound && !session.wishes.face) throw new Error("Choose sound, face or both.");
     await openSource(session);
@@ -256,14 +256,17 @@ async function end(message) {
   const current = session;
   session = null;
   if (!current) return;
+  $("start").disabled = true; // a second click must not begin another while this one ends
   current.connection?.stop();
   tracker?.stop();
   await current.sound?.close();
   for (const track of current.stream?.getTracks() || []) track.stop();
   $("preview").hidden = true;
-  current.video.srcObject = null;
-  closeFile(current.video);
-  if (recorder.isOn) record();
+  if (current.video) {
+    current.video.srcObject = null;
+    closeFile(current.video);
+  }
+  if (recorder.isOn) recorder.end();
   Object.assign($("start"), { disabled: false, textContent: "Start" });
   for (const id of ["rest", "record"]) $(id).disabled = true;
   for (const group of ["sources", "settings"]) $(group).disabled = false;
@@ -277,13 +280,12 @@ async function end(message) {
 function record() {
   if (recorder.isOn) {
     recorder.end();
-    showRecording();
   } else {
-    recorder.begin(faces.position(0));
     $("saved").textContent = "";
     $("downloads").hidden = true;
+    $("record").textContent = "Stop recording";
+    recorder.begin(faces.position(0));
   }
-  $("record").textContent = recorder.isOn ? "Stop recording" : "Record";
 }
 
 function showRecording() {
@@ -292,14 +294,17 @@ function showRecording() {
   );
   $("whose").replaceChildren(...options);
   $("downloads").hidden = !options.length;
+  $("record").textContent = "Record";
 }
 
 async function save(suffix, button) {
+  // As it was called when it was recorded; others may be chosen by now.
+  const name = $("whose").selectedOptions[0].textContent.replace(/\W+/g, "_");
   const [listener, reaction] = $("whose").value.split(",").map(Number);
   button.disabled = true;
   $("saved").textContent = suffix === "mp4" ? "Drawing the video takes about as long as it lasts ..." : "";
   try {
-    await recorder.save(listener, reaction, suffix, faces.title(listener, reaction).replace(/\W+/g, "_"));
+    await recorder.save(listener, reaction, suffix, name);
     $("saved").textContent = `The ${suffix} file was saved.`;
   } catch (error) {
     $("saved").textContent = error.message;

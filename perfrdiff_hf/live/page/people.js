@@ -4,12 +4,14 @@ import { ask } from "./connection.js";
 import { closeFile, openDevices, openFile } from "./sources.js";
 
 const SECONDS = 30;
+// How often what is counted is told; a screen reader reads all of it.
+const TELL_SECONDS = 5;
 const $ = (id) => document.getElementById(id);
 
 export class People {
   // tracker(): opens or gives the face tracker. onChange(names): there are other listeners now.
   constructor({ tracker, model, onChange }) {
-    Object.assign(this, { tracker, model, onChange, rows: [], isTaking: false });
+    Object.assign(this, { tracker, model, onChange, attempt: null });
     this.dialog = $("people");
     $("people-form").addEventListener("submit", (event) => this.make(event));
     $("people-close").addEventListener("click", () => this.dialog.close());
@@ -39,13 +41,13 @@ export class People {
 
   async make(event) {
     event.preventDefault();
-    if (this.isTaking) return;
-    this.isTaking = true;
+    if (this.attempt) return;
+    const attempt = (this.attempt = {});
     $("people-make").disabled = true;
     try {
       const name = $("people-name").value.trim();
-      const rows = await this.record();
-      if (!this.dialog.open) return;
+      const rows = await this.record(attempt);
+      this.check(attempt);
       this.tell("Making the listener ...");
       const path = `api/listeners/${encodeURIComponent(name)}?model=${encodeURIComponent(this.model())}`;
       const answer = await ask(path, { method: "POST", body: rows });
@@ -54,39 +56,48 @@ export class People {
       this.onChange(listeners, name);
       this.tell(`${name} listens from now on.`);
     } catch (error) {
-      this.tell(error.message, true);
+      if (this.attempt === attempt) this.tell(error.message, true);
     } finally {
-      this.stop();
+      if (this.attempt === attempt) this.stop();
     }
   }
 
   // Rows of somebody's face: half a minute of the camera, or at most a minute of a file.
-  async record() {
+  async record(attempt) {
     const video = $("people-video");
     const file = $("people-file").files[0];
     const isCamera = $("people-camera").checked;
     if (!isCamera && !file) throw new Error("Choose a video file.");
-    this.running = await this.tracker();
+    const running = await this.tracker();
+    this.check(attempt);
     if (isCamera) {
-      this.stream = await openDevices({ sound: false, face: true });
+      const stream = await openDevices({ sound: false, face: true });
+      this.check(attempt, stream);
+      this.stream = stream;
       video.srcObject = this.stream;
     } else {
       await openFile(video, file);
     }
     video.muted = true;
     await video.play();
+    this.check(attempt);
+    this.running = running;
     const seconds = isCamera ? SECONDS : Math.min(2 * SECONDS, video.duration || SECONDS);
     const began = performance.now();
     const clock = isCamera ? () => (performance.now() - began) / 1000 : () => video.currentTime;
     return new Promise((resolve, reject) => {
       const rows = [];
+      let told = -TELL_SECONDS;
       this.finish = () => resolve(joined(rows));
       const onRow = (row) => {
         if (rows.length && row[0] < rows[rows.length - 1][0]) return;
         rows.push(row);
         $("people-progress").value = Math.min(1, row[0] / seconds);
-        const seen = rows.filter((one) => one[1]).length;
-        this.tell(`${Math.floor(row[0])} of ${Math.round(seconds)} s; a face in ${seen} of ${rows.length} pictures`);
+        if (row[0] >= told + TELL_SECONDS) {
+          told = row[0];
+          const seen = rows.filter((one) => one[1]).length;
+          this.tell(`${Math.floor(row[0])} of ${Math.round(seconds)} s; a face in ${seen} of ${rows.length} pictures`);
+        }
         if (row[0] >= seconds - 0.1 || video.ended) resolve(joined(rows));
       };
       video.onended = this.finish;
@@ -94,13 +105,21 @@ export class People {
     });
   }
 
+  // The dialog may have been closed while something was waited for, such as leave to use the camera.
+  check(attempt, stream) {
+    if (this.attempt === attempt) return;
+    for (const track of stream?.getTracks() || []) track.stop();
+    throw new Error("The dialog was closed.");
+  }
+
   stop() {
-    this.isTaking = false;
+    this.attempt = null;
     this.finish?.();
     this.finish = null;
     $("people-make").disabled = false;
     $("people-progress").value = 0;
     this.running?.stop();
+    this.running = null; // a session may use the tracker next
     for (const track of this.stream?.getTracks() || []) track.stop();
     this.stream = null;
     const video = $("people-video");

@@ -26,6 +26,14 @@ export class Playout {
   // Take frames (arrays of 55) of which the first is frame `start` of the session, now, in seconds.
   add(start, frames, now) {
     let end = this.first + this.frames.length;
+    if (this.began !== null && start - end > FRAME_RATE * this.maxDelay) {
+      // A line over so long a gap would keep the face behind for as long again.
+      this.missingFrames += start - end;
+      this.frames = [];
+      this.began = null;
+      this.blendFrom = this.shown;
+      this.lateness = [];
+    }
     if (this.began === null) {
       this.began = this.last = now;
       this.first = this.origin = this.position = end = start;

@@ -4,7 +4,9 @@ import { ask, REACTION_WIDTH } from "./connection.js";
 import { FRAME_RATE } from "./playout.js";
 
 export class Recorder {
-  constructor(longestSeconds) {
+  // onEnd: a recording has ended, by `end` or because it is as long as it may be.
+  constructor(longestSeconds, onEnd) {
+    this.onEnd = onEnd;
     this.longest = longestSeconds * FRAME_RATE;
     this.isOn = false;
     this.tracks = new Map();
@@ -20,6 +22,7 @@ export class Recorder {
 
   end() {
     this.isOn = false;
+    this.onEnd();
   }
 
   forget() {
