@@ -176,7 +176,7 @@ class LatentDenoiserStage(Stage):
     title = "latent denoiser"
     model = LatentDenoiserMLPModel
     needs = ("emotion_vae",)
-    reads = ("data.window_size", "data.num_predictions")
+    reads = ("data.window_size", "data.num_predictions", "models.scheduler")
     setting = "MAFRG"
     scheduler_config: ClassVar[dict[str, Any]] = SCHEDULER_CONFIG
 

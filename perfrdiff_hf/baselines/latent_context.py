@@ -220,7 +220,7 @@ class LatentSequenceDenoiserStage(LatentDenoiserStage):
     name = "latent_sequence_denoiser"
     title = "latent sequence denoiser"
     model = LatentSequenceDenoiserModel
-    reads = ("data.window_size", "data.clip_frames")
+    reads = ("data.window_size", "data.clip_frames", "models.scheduler")
     scheduler_config = {**SCHEDULER_CONFIG, "num_train_timesteps": 50, "timestep_spacing": "trailing"}
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
