@@ -30,7 +30,7 @@ from .reacting import ReactionSettings
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts, Stage, Validation
 from .system import System, register_system
-from .whole_clips import ClipReactor, ClipSystemPipeline, windows_of
+from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames, windows_of
 
 
 SUMMARY_FRAMES = 32
@@ -215,9 +215,7 @@ class BEAMERStage(Stage):
 
     def new_model(self, recipe: Recipe, parts: Parts) -> BEAMERModel:
         """See `Stage`."""
-        frames = recipe.data.clip_frames
-        if frames is not None and frames < recipe.data.window_size:
-            raise ValueError(f"data.clip_frames ({frames}) must be at least data.window_size.")
+        check_clip_frames(recipe)
         return BEAMERModel(**recipe.arguments(self.name))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:

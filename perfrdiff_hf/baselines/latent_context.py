@@ -31,7 +31,7 @@ from .masking import known_channels
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts, Validation
 from .system import register_system
-from .whole_clips import ClipReactor, ClipSystemPipeline, windows_of
+from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames, windows_of
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,11 @@ class LatentSequenceDenoiserStage(LatentDenoiserStage):
     model = LatentSequenceDenoiserModel
     reads = ("data.window_size", "data.clip_frames", "models.scheduler")
     scheduler_config = {**SCHEDULER_CONFIG, "num_train_timesteps": 50, "timestep_spacing": "trailing"}
+
+    def new_model(self, recipe: Recipe, parts: Parts) -> Any:
+        """See `Stage`."""
+        check_clip_frames(recipe)
+        return super().new_model(recipe, parts)
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """See `ReactionClips`."""
