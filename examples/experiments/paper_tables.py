@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from paper_rows import RECIPE, TABLES
 
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
 from perfrdiff_hf.metrics.statistics import bootstrap_interval, holm, paired_test
@@ -122,7 +122,7 @@ def read_table(name: str, results: Path) -> tuple[list[Made], list[str]]:
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
         if runs:
             made.append(Made(row.name, runs))
-        elif row.name not in ORACLES:  # which real data cannot have
+        elif row.name not in ORACLE_NAMES:  # which real data cannot have
             missing.append(row.name)
     data = {json.dumps(run["configuration"]["data"], sort_keys=True) for row in made for run in row.runs}
     if len(data) > 1:

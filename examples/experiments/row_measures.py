@@ -14,7 +14,7 @@ import quality
 import torch
 
 from perfrdiff_hf.baselines import oracle_rows, reference_rows
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.baselines.reacting import SystemPipeline
 from perfrdiff_hf.baselines.reference import RECORDED, Row
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
@@ -96,12 +96,18 @@ class Bench:
         complete = len(rows) == len(self.task.paths)
         return {name: prediction_rows(folder, self.task) for name, folder in folders.items()} if complete else {}
 
-    def scored(self, rows: Mapping[str, Row]) -> Figures:
-        """Each system's measures, one value a listener, and its overall figures; the first is the row's own."""
+    def scored(self, rows: Mapping[str, Row], sampling: Mapping[str, Any] | None = None) -> Figures:
+        """Each system's measures, one value a listener, and its overall figures; the first is the row's own.
+
+        Args:
+            rows: the systems.
+            sampling: with which they were made, where it is not what was saved; it may move the borders of windows.
+        """
+        hop = int((sampling or {}).get("hop") or self.hop)
         return {
             "system": next(iter(rows)),
             "listeners": np.unique(self.task.listeners).tolist(),
-            "systems": {name: quality.scored(self.task, row, self.hop) for name, row in rows.items()},
+            "systems": {name: quality.scored(self.task, row, hop) for name, row in rows.items()},
         }
 
 
@@ -112,7 +118,7 @@ def reference(bench: Bench, system: str) -> Figures:
         ValueError: if the data allow no such row, as oracles need a synthetic world.
     """
     task, frames = bench.task, bench.task.num_frames
-    if system in ORACLES:
+    if system in ORACLE_NAMES:
         rows = oracle_rows(bench.corpus.data_dir, "test", task.paths, bench.num_reactions, bench.hop, bench.seed)
     else:
         training = bench.corpus.split("train").arrays
@@ -136,7 +142,7 @@ def generic(bench: Bench, streams: Sequence[str] | None = None, sampling: Mappin
     """
     arrays = bench.arrays if streams is None else _with_streams(bench.arrays, streams)
     place = "_".join((*(streams or ()), *(sampling or {})))
-    return bench.scored(bench.react([Manner(GENERIC)], arrays, place, sampling=sampling))
+    return bench.scored(bench.react([Manner(GENERIC)], arrays, place, sampling=sampling), sampling)
 
 
 @torch.no_grad()
@@ -147,8 +153,12 @@ def vocabulary(bench: Bench) -> Figures:
     return bench.scored({RECORDED: reference_rows(said, task.speaker, bench.num_reactions)[RECORDED]})
 
 
-def costs(bench: Bench) -> dict[str, float]:
+def costs(bench: Bench, sampling: Mapping[str, Any] | None = None) -> dict[str, float]:
     """What the pipeline is, and what its reactions to a clip take.
+
+    Args:
+        bench: with the model.
+        sampling: of the pipeline's call, instead of what was saved.
 
     Returns:
         `parameters` of all its models; `real_time_factor`, seconds of work for a second of the clip, and the same of
@@ -156,7 +166,7 @@ def costs(bench: Bench) -> dict[str, float]:
     """
     pipeline, row = _of(bench), rows_of(bench.task, bench.arrays)[0]
     history = own_history(bench.arrays) if pipeline.is_personal else None
-    settings, took = {**pipeline.sampling, "num_reactions": bench.num_reactions}, []
+    settings, took = {**pipeline.sampling, "num_reactions": bench.num_reactions, **(sampling or {})}, []
     for _ in range(2):  # the first warms up
         started = time.monotonic(), time.process_time()
         made = react_to_clips(pipeline, bench.arrays, [row], history, bench.seed, **settings)
@@ -170,9 +180,18 @@ def costs(bench: Bench) -> dict[str, float]:
     }
 
 
-def personal(bench: Bench) -> Figures:
-    """A personal model with its listeners' own histories, its controls, and without a listener."""
+def personal(bench: Bench, sampling: Mapping[str, Any] | None = None) -> Figures:
+    """A personal model with its listeners' own histories, its controls, and without a listener.
+
+    Args:
+        bench: with the model.
+        sampling: of the pipeline's call, instead of what was saved. Then with the own histories alone: the controls
+            belong to the row that is sampled as it was saved.
+    """
     pipeline = _of(bench)
+    if sampling:
+        own = manners_of(pipeline, bench.arrays)[:1]
+        return bench.scored(bench.react(own, place="_".join(sampling), sampling=sampling), sampling)
     controls = ["another_history", "no_movement", "another_face"]
     if pipeline.weight_shift_generator is not None:
         controls.append("one_shift")

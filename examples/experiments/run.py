@@ -36,7 +36,7 @@ from sampling_measure import sampling
 from sampling_rows import DISTIL_STEPS, SAMPLING, STUDENTS
 
 from perfrdiff_hf.baselines import Stage, System, get_system
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.cards import read_report
 from perfrdiff_hf.cli.train import take_rest
 from perfrdiff_hf.data.corpus import Corpus
@@ -163,7 +163,7 @@ class Maker:
 
     def make(self, table: str, row: Row) -> None:
         """Make a row and write its figures, unless they are there."""
-        if row.name in ORACLES and not (self.corpus.data_dir / WORLD_FILE).exists():
+        if row.name in ORACLE_NAMES and not (self.corpus.data_dir / WORLD_FILE).exists():
             print(f"table {table}: no row {row.name!r}: these data have no known truth.", flush=True)
             return
         output = self.options.results / f"table{table}" / f"{folder_name(row.name)}-seed{self.seed}.json"
@@ -188,7 +188,7 @@ class Maker:
             "seconds": {**self.seconds(model, folder, SECONDS), "measuring": time.monotonic() - started},
             "processor_seconds": self.seconds(model, folder, PROCESSOR_SECONDS),
             "steps": {} if folder is None else steps_of(model, folder),
-            "costs": costs(bench) if table == "1" and bench.pipeline is not None else {},
+            "costs": costs(bench, row.what.get("sampling")) if table == "1" and bench.pipeline is not None else {},
             "command": " ".join(self.options.command),
             "machine": machine(),
             "configuration": made_with,

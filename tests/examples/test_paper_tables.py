@@ -133,7 +133,13 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
     folder = make(place, "4", "mapping", "all four")
     heads = [figures(folder / f"{name}-seed0.json")["head_parameters"] for name in ("mapping", "all_four")]
     assert 0 < heads[0] < heads[1]
-    make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener")
+    mean = "the world's own, of the listener, mean of 40"
+    make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener", mean)
+    drawn, averaged = (
+        figures(place / "results" / "table1" / f"{run.folder_name(row)}-seed0.json")["systems"][row]["listeners"]
+        for row in ("the world's own, of the listener", mean)
+    )
+    assert max(averaged["FRDiv"]) == 0 < min(drawn["FRDiv"])  # what an average gains in FRCorr, all can see
     recorded = figures(place / "results" / "table1" / "recorded_reactions-seed0.json")
     assert recorded["systems"]["recorded reactions"]["listeners"]["FRCorr PMAFRG"][0] > 1
 
