@@ -144,6 +144,10 @@ MODELS: dict[str, Model] = {
 
 SECONDS = (2, 5, 10, 20, 30)
 CLIPS = (1, 2, 3, 4)
+# Systems of the row fine-tuning.
+FINE_TUNED, FINE_TUNED_ON_ANOTHER = "fine-tuned on the history", "fine-tuned on another's history"
+# Of whole histories, which need not be made again where table 3 was; they stand beside one row of a table.
+CONTROLS = ("another_history", "no_movement", "one_shift")
 AUDIO, FACE_STREAMS = ("audio",), ("emotion", "coefficients")
 
 ONLINE_ROWS = (
@@ -185,7 +189,13 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("weight editing, full", "personal", "weight editing, full"),
     ),
     "4": tuple(Row(name, "personal", name) for name in TABLE_4),
-    "5": tuple(Row(f"{seconds} s", "history", RECIPE, {"seconds": seconds}) for seconds in SECONDS),
-    "6": tuple(Row(f"clip {clip}", "history", RECIPE, {"clip": clip}) for clip in CLIPS),
+    "5": (
+        *(Row(f"{seconds} s", "history", RECIPE, {"seconds": seconds}) for seconds in SECONDS[:-1]),
+        Row(f"{SECONDS[-1]} s", "history", RECIPE, {"seconds": SECONDS[-1], "controls": CONTROLS}),
+    ),
+    "6": (
+        Row("clip 1", "history", RECIPE, {"clip": 1, "controls": CONTROLS}),
+        *(Row(f"clip {clip}", "history", RECIPE, {"clip": clip}) for clip in CLIPS[1:]),
+    ),
     "4b": tuple(Row(f"{seconds} s", "styles", RECIPE, {"seconds": seconds}) for seconds in SECONDS),
 }

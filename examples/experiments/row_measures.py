@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import quality
 import torch
+from paper_rows import FINE_TUNED, FINE_TUNED_ON_ANOTHER
 
 from perfrdiff_hf.baselines import oracle_rows, reference_rows
 from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
@@ -21,7 +22,7 @@ from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.data.histories import history_row, history_rows
-from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_history
+from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, opposite, own_history
 from perfrdiff_hf.evaluation.predictions import prediction_rows
 from perfrdiff_hf.evaluation.reacting import folder_name, predict, react_to_clips
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
@@ -31,7 +32,6 @@ from perfrdiff_hf.training.config import TrainingConfig
 
 
 BATCH_SIZE = 8
-FINE_TUNED = "fine-tuned on the history"
 DEFAULT_RANK = PWSGConfig().rank
 Figures = dict[str, Any]
 
@@ -199,19 +199,26 @@ def personal(bench: Bench, sampling: Mapping[str, Any] | None = None) -> Figures
     return {**bench.scored(rows), "head_parameters": _head_parameters(pipeline)}
 
 
-def history(bench: Bench, seconds: int | None = None, clip: int | None = None) -> Figures:
+def history(
+    bench: Bench, seconds: int | None = None, clip: int | None = None, controls: Sequence[str] = ()
+) -> Figures:
     """A personal model with other histories of its listeners (tables 5 and 6).
 
     Args:
         bench: with the model.
         seconds: how much of the history is read, from its beginning.
         clip: which of the clips that may be a listener's history, from 1; where there are fewer, they go round.
+        controls: which stand beside it, of whole histories; see `manners_of`. Where there are some, the generic
+            reactions do, too.
     """
     arrays = bench.arrays
     name = f"a history of {seconds} s" if clip is None else f"clip {clip} as history"
     whole = own_history(arrays) if clip is None else _history_of_clip(arrays, clip)
     frames = None if seconds is None else seconds * FRAME_RATE
-    return bench.scored(bench.react([Manner(name, lambda row: whole(row)[:frames], {}, {"history": name})]))
+    manners = [Manner(name, lambda row: whole(row)[:frames], {}, {"history": name})]
+    if controls:
+        manners += manners_of(_of(bench), arrays, controls, bench.corpus.split("train").arrays)[1:]
+    return bench.scored(bench.react(manners))
 
 
 @torch.no_grad()
@@ -251,6 +258,8 @@ def styles(bench: Bench, seconds: int) -> Figures:
 def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int) -> Figures:
     """The generic generator, fine-tuned on each listener's history: the layers and the rank that editing has.
 
+    Beside it stand each listener with the adapter of another, and the generic generator.
+
     Args:
         bench: with the generic model.
         steps: of training, for each listener.
@@ -266,7 +275,7 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
     layers = list(pipeline.denoiser.editable_layers(**(OFFICIAL_EDIT | told.get("edited", {}))))
     made_with = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "layers": layers}
     made_with["rank"] = told.get("rank", DEFAULT_RANK)
-    rows, costs, adapter = rows_of(bench.task, arrays), {}, None
+    rows, costs, adapters = rows_of(bench.task, arrays), {}, {}
     by_history: dict[int, list[int]] = {}
     for row in rows:
         by_history.setdefault(history_row(arrays, row), []).append(row)
@@ -277,9 +286,14 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
         )  # fmt: skip
         costs[f"{arrays.listener_ids[place]}/{arrays.clips[place]}"] = [round(adapter.seconds, 1), adapter.megabytes]
         bench.react([Manner(FINE_TUNED, None, {"weight_shifts": adapter.shifts}, made_with)], rows=of_listener)
-    assert adapter is not None
-    size = sum(shift.down[0].numel() + shift.up[0].numel() for shift in adapter.shifts.values())
-    made = {FINE_TUNED: prediction_rows(bench.reactions / folder_name(FINE_TUNED), bench.task)}
+        adapters.setdefault(str(arrays.listener_ids[place]), adapter.shifts)
+    other = opposite(sorted(adapters))
+    for place, of_listener in by_history.items():
+        shifts = adapters[other[str(arrays.listener_ids[place])]]
+        bench.react([Manner(FINE_TUNED_ON_ANOTHER, None, {"weight_shifts": shifts}, made_with)], rows=of_listener)
+    size = sum(shift.down[0].numel() + shift.up[0].numel() for shift in shifts.values())
+    folders = {name: bench.reactions / folder_name(name) for name in (FINE_TUNED, FINE_TUNED_ON_ANOTHER)}
+    made = {name: prediction_rows(folder, bench.task) for name, folder in folders.items()}
     return {**bench.scored(made | bench.react([Manner(GENERIC)])), "adapting": costs, "head_parameters": size}
 
 

@@ -14,6 +14,7 @@ import yaml
 from paper_rows import MODELS, TABLES
 from PIL import Image
 
+from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, ONE_SHIFT
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
@@ -94,6 +95,7 @@ def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
     assert len(tuned["adapting"]) == 4 and tuned["head_parameters"] > 0
     of_all = {name: found["listeners"]["FRCorr PMAFRG"] for name, found in tuned["systems"].items()}
     assert of_all["generic"] != of_all["fine-tuned on the history"]
+    assert of_all["fine-tuned on another's history"] not in (of_all["generic"], of_all["fine-tuned on the history"])
     low_rank = figures(folder / "weight_editing_low_rank-seed0.json")
     assert {"personalised", "generic"} <= set(low_rank["systems"])
     assert any("another's history" in name for name in low_rank["systems"])
@@ -118,6 +120,8 @@ def test_other_tables_are_evaluations_of_models_that_are_there(place):
         folder = make(place, table, *(["2 s", "30 s"] if table == "5" else ["clip 1", "clip 2"]))
         assert len(list(folder.iterdir())) == 2
         assert any(figures(path)["system"] == system for path in folder.iterdir())
+        beside = [set(figures(path)["systems"]) - {figures(path)["system"]} for path in folder.iterdir()]
+        assert sorted(map(len, beside)) == [0, 4]  # one row has the controls, and the generic reactions
     assert {path.name for path in (place / "work" / "models").iterdir()} == trained
     of_clip = [figures(place / "results" / "table6" / f"clip_{clip}-seed0.json") for clip in (1, 2)]
     own = figures(place / "results" / "table3" / "weight_editing_low_rank-seed0.json")["systems"]["personalised"]
@@ -184,7 +188,8 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     printed = capsys.readouterr().out
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in printed.splitlines()}
     assert "0.3500 / 0.3100 / 100.59 / 103.27" in lines["input p"] and lines["input p"].count("[") >= 6
-    assert "*personalised, another's history*" in lines and "another data set" in printed
+    assert "another data set" in printed and "tests (flipped signs) of FRCorr PMAFRG" in printed
+    assert lines["*personalised, another's history*"].count("[") == 6  # five measures, and the test
     assert report["main"](["--table", "3", "--latex", *results]) == 0
     assert r"\toprule" in capsys.readouterr().out
     for name, plotted in (("3", "rows.png"), ("4b", "styles.png")):
@@ -198,10 +203,13 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     assert "table 3: weight editing, low rank > generic" in printed
 
 
-def claim(name: str, values: list[float]) -> dict[str, Any]:
+def claim(name: str, values: list[float], **controls: list[float]) -> dict[str, Any]:
     figures = {
         "system": "own",
-        "systems": {"own": {"listeners": {"FRCorr PMAFRG": values}}},
+        "systems": {
+            system: {"listeners": {"FRCorr PMAFRG": of_system}}
+            for system, of_system in {"own": values, **controls}.items()
+        },
         "listeners": [str(number) for number in range(len(values))],
     }
     told = {"data": {}, "training": {"seed": 0}}
@@ -216,11 +224,16 @@ def test_claims_fall_as_the_figures_say(tmp_path):
         path = tmp_path / "table3" / f"{run.folder_name(name)}-seed0.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(claim(name, [value + gain for value in low])))
+    path = tmp_path / "table3" / "weight_editing_low_rank-seed0.json"
+    own = [value + 0.5 for value in low]
+    path.write_text(json.dumps(claim("", own, **{ANOTHER_HISTORY: low, ONE_SHIFT: own, "generic": low})))
     table, failed = paper_tables.check_tables(tmp_path)
     said = {str(row[0]): row[3] for row in table.rows}
     assert said["table 3: weight editing, low rank > generic"] == "holds"
     assert said["table 3: weight editing, low rank > input p"] == "the other way round"
     assert said["table 3: weight editing, low rank > fine-tuning"] == "not shown"
+    assert said[f"table 3: weight editing, low rank > {ANOTHER_HISTORY}"] == "holds"
+    assert said[f"table 3: weight editing, low rank > {ONE_SHIFT}"] == "not shown"
     assert said["table 4: cross-attention and mapping > mapping"] == "cannot be told yet"
     assert said["table 3: generic"] == "1 of 3 seeds"
     assert failed == sum(row[3] in ("missing", "1 of 3 seeds") for row in table.rows) > 4
