@@ -120,9 +120,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
     words = sys.argv[1:] if arguments is None else arguments
-    # Results are for others, whom the folders of this machine do not concern.
-    told = [Path(word).name if Path(word).is_absolute() else word for word in words]
-    options.command = ["python", "examples/experiments/run.py", *told]
+    options.command = ["python", "examples/experiments/run.py", *map(_told, words)]
     return options
 
 
@@ -334,6 +332,12 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def _told(word: str) -> str:
+    """A word of the command for results, which are for others: without the folders of this machine."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _learned(config: TrainingConfig, stages: tuple[str, ...]) -> dict[str, Any]:

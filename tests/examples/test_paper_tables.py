@@ -175,6 +175,12 @@ def test_data_without_a_known_truth_go_without_oracles(place, capsys):
     assert (place / "results" / "table1" / "mime-seed0.json").exists()
 
 
+def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
+    told = run.parse(["--table", "3", f"--world={tmp_path}/w", "--work", f"{tmp_path}/k", "generic"])
+    assert str(tmp_path) not in " ".join(told.command)
+    assert told.command[2:] == ["--table", "3", "--world=w", "--work", "k", "generic"]
+
+
 def test_an_unknown_row_is_refused_with_those_that_there_are(place, capsys):
     with pytest.raises(SystemExit):
         make(place, "3", "weight reading")
