@@ -45,7 +45,7 @@ from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.synthetic.cast import WORLD_FILE
-from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
+from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in, steps_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
 from perfrdiff_hf.training.processes import train_stage
 from perfrdiff_hf.training.provenance import is_model, settings_of_stage
@@ -271,11 +271,15 @@ class Maker:
                 forget_stage(stage, folder)
             if is_model(folder / name):
                 continue
+            begun = bool(steps_in(checkpoints_of(folder, name)))
             started, worked = time.monotonic(), sum(os.times()[:4])
-            train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
-            took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
-            for place, value in took.items():
-                _write(folder / place, {**_read(folder / place), name: value})
+            try:
+                train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
+            finally:  # what is interrupted goes on, and has taken its time
+                took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
+                for place, value in took.items():
+                    told = _read(folder / place)
+                    _write(folder / place, {**told, name: value + (told.get(name, 0) if begun else 0)})
 
     def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
         """Whether what was trained in a folder, or begun, is not what is asked for now."""

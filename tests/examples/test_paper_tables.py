@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,31 @@ def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
     told = run.parse(["--table", "3", f"--world={tmp_path}/w", "--work", f"{tmp_path}/k", "generic"])
     assert str(tmp_path) not in " ".join(told.command)
     assert told.command[2:] == ["--table", "3", "--world=w", "--work", "k", "generic"]
+
+
+def test_time_before_an_interruption_counts_unless_training_begins_anew(tmp_path, monkeypatch):
+    options = run.parse(["--table", "3", "--world", "w", "--work", str(tmp_path)])
+    maker = run.Maker(options, None, {}, run.load_config("bench").to_dict())
+    clock = iter([0.0, 5.0, 10.0, 17.0, 20.0, 21.0])
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(maker, "_is_stale", lambda *_: False)
+    checkpoint = run.checkpoints_of(tmp_path, "emotion_vae") / "step-00000002"
+
+    def stopped(name: str, folder: Path, *_: Any) -> None:
+        checkpoint.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    def train() -> float:
+        maker._train_stages(tmp_path, MODELS["generic"], ("emotion_vae",))
+        return json.loads((tmp_path / run.SECONDS).read_text())["emotion_vae"]
+
+    monkeypatch.setattr(run, "train_stage", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.setattr(run, "train_stage", lambda *_: None)
+    assert train() == 5 + 7
+    checkpoint.rmdir()
+    assert train() == 1
 
 
 def test_an_unknown_row_is_refused_with_those_that_there_are(place, capsys):
