@@ -27,6 +27,7 @@ from perfrdiff_hf.evaluation.predictions import prediction_rows
 from perfrdiff_hf.evaluation.reacting import folder_name, predict, react_to_clips
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
 from perfrdiff_hf.models.pwsg import OFFICIAL_EDIT, PWSGConfig
+from perfrdiff_hf.models.weight_shifts import WeightShifts
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.training.config import TrainingConfig
 
@@ -275,7 +276,8 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
     layers = list(pipeline.denoiser.editable_layers(**(OFFICIAL_EDIT | told.get("edited", {}))))
     made_with = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "layers": layers}
     made_with["rank"] = told.get("rank", DEFAULT_RANK)
-    rows, costs, adapters = rows_of(bench.task, arrays), {}, {}
+    rows, costs = rows_of(bench.task, arrays), {}
+    adapters: dict[str, WeightShifts] = {}
     by_history: dict[int, list[int]] = {}
     for row in rows:
         by_history.setdefault(history_row(arrays, row), []).append(row)
@@ -291,7 +293,7 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
     for place, of_listener in by_history.items():
         shifts = adapters[other[str(arrays.listener_ids[place])]]
         bench.react([Manner(FINE_TUNED_ON_ANOTHER, None, {"weight_shifts": shifts}, made_with)], rows=of_listener)
-    size = sum(shift.down[0].numel() + shift.up[0].numel() for shift in shifts.values())
+    size = sum(low_rank.down[0].numel() + low_rank.up[0].numel() for low_rank in adapter.shifts.values())
     folders = {name: bench.reactions / folder_name(name) for name in (FINE_TUNED, FINE_TUNED_ON_ANOTHER)}
     made = {name: prediction_rows(folder, bench.task) for name, folder in folders.items()}
     return {**bench.scored(made | bench.react([Manner(GENERIC)])), "adapting": costs, "head_parameters": size}
