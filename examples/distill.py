@@ -18,9 +18,10 @@ from perfrdiff_hf.cli import main as perfrdiff
 from perfrdiff_hf.training.teacher import take_teacher
 
 
-# How the student learns where nothing else is said; an example is a window with the teacher's whole way through it.
+# How the student learns where nothing else is said, and in the rows of `run.py --table sampling`; an example is a
+# window with the teacher's whole way through it.
 LEARNING = {
-    "max_steps": 4000, "batch_size": 16, "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 50,
+    "max_steps": 4000, "batch_size": 16, "learning_rate": 3e-4, "schedule": "cosine", "warmup_steps": 50,
     "max_grad_norm": 1.0, "ema_decay": 0.995,
 }  # fmt: skip
 

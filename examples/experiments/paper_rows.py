@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perfrdiff_hf.baselines import get_system
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.baselines.reference import REFERENCE_NAMES
+from perfrdiff_hf.behaviour import WINDOW_SIZE
 
 
 EDITS = "weight_shift_generator"
@@ -61,6 +62,11 @@ def binarised(name: str) -> str:
     return f"{name}, binarised"
 
 
+def sampled_plainly(name: str) -> str:
+    """What a row of PerFRDiff is called that is sampled as the systems to compare with are."""
+    return f"{name}, sampled plainly"
+
+
 def _edited(*components: str) -> Model:
     return Model({f"models.{EDITS}.edited.components": list(components)})
 
@@ -84,7 +90,7 @@ def _offline(system: str) -> Model:
 FACE = ("coefficients", "speaker_latent")
 GENERIC = "generic"
 RECIPE = "weight editing, low rank"
-EQUAL_BUDGET = "PerFRDiff, equal budget"
+OWN, EQUAL_BUDGET = "PerFRDiff", "PerFRDiff, equal budget"
 # Systems to compare with: their names, and the component that each trains beside the shared emotion VAE.
 COMPARED = {
     "trans_vae": "trans_vae",
@@ -104,6 +110,8 @@ TITLES = {system: get_system(system).title for system in COMPARED}
 # What UniFaRN could reach at best: the recorded reactions in its words.
 CEILING = f"{TITLES['unifarn']}, recorded reactions in its words"
 BINARISED = {"sampling": {"binarise_action_units": True}}
+# Windows of 50 frames, given as they are predicted. The recipe asks for more, and the others have nothing of it.
+PLAIN = {"sampling": {"hop": WINDOW_SIZE, "binarise_action_units": False, "smooth_emotion": False}}
 # The part of Table 4 that is edited in each row, at the rank of the recipe.
 TABLE_4 = {
     "self-attention": ("self_attention",),
@@ -136,11 +144,17 @@ MODELS: dict[str, Model] = {
 
 SECONDS = (2, 5, 10, 20, 30)
 CLIPS = (1, 2, 3, 4)
+# Systems of the row fine-tuning.
+FINE_TUNED, FINE_TUNED_ON_ANOTHER = "fine-tuned on the history", "fine-tuned on another's history"
+# Of whole histories, which need not be made again where table 3 was; they stand beside one row of a table.
+CONTROLS = ("another_history", "no_movement", "one_shift")
 AUDIO, FACE_STREAMS = ("audio",), ("emotion", "coefficients")
 
 ONLINE_ROWS = (
-    Row("PerFRDiff", "personal", RECIPE),
+    Row(OWN, "personal", RECIPE),
+    Row(sampled_plainly(OWN), "personal", RECIPE, PLAIN),
     Row(EQUAL_BUDGET, "personal", EQUAL_BUDGET),
+    Row(sampled_plainly(EQUAL_BUDGET), "personal", EQUAL_BUDGET, PLAIN),
     Row("generic GAFRG", "generic", GENERIC),
     Row("input p", "personal", "input p"),
     *(Row(TITLES[system], "generic", TITLES[system]) for system in COMPARED),
@@ -152,7 +166,7 @@ OFFLINE_ROWS = (
 )
 TABLES: dict[str, tuple[Row, ...]] = {
     "1": (
-        *(Row(name, "reference", None, {"system": name}) for name in (*REFERENCE_NAMES, *ORACLES)),
+        *(Row(name, "reference", None, {"system": name}) for name in (*REFERENCE_NAMES, *ORACLE_NAMES)),
         Row(CEILING, "vocabulary", TITLES["unifarn"]),
         *ONLINE_ROWS,
         *OFFLINE_ROWS,
@@ -175,7 +189,13 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("weight editing, full", "personal", "weight editing, full"),
     ),
     "4": tuple(Row(name, "personal", name) for name in TABLE_4),
-    "5": tuple(Row(f"{seconds} s", "history", RECIPE, {"seconds": seconds}) for seconds in SECONDS),
-    "6": tuple(Row(f"clip {clip}", "history", RECIPE, {"clip": clip}) for clip in CLIPS),
+    "5": (
+        *(Row(f"{seconds} s", "history", RECIPE, {"seconds": seconds}) for seconds in SECONDS[:-1]),
+        Row(f"{SECONDS[-1]} s", "history", RECIPE, {"seconds": SECONDS[-1], "controls": CONTROLS}),
+    ),
+    "6": (
+        Row("clip 1", "history", RECIPE, {"clip": 1, "controls": CONTROLS}),
+        *(Row(f"clip {clip}", "history", RECIPE, {"clip": clip}) for clip in CLIPS[1:]),
+    ),
     "4b": tuple(Row(f"{seconds} s", "styles", RECIPE, {"seconds": seconds}) for seconds in SECONDS),
 }

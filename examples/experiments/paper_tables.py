@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paper_rows import RECIPE, TABLES
+from paper_rows import FINE_TUNED_ON_ANOTHER, RECIPE, TABLES
 
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
+from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, NO_MOVEMENT, ONE_SHIFT
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
-from perfrdiff_hf.metrics.statistics import bootstrap_interval, holm, paired_test
+from perfrdiff_hf.metrics.statistics import PairedTest, bootstrap_interval, holm, paired_test
 
 
 MEASURES = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist MAFRG", "FRdist PMAFRG", "FRDiv")
@@ -66,9 +67,10 @@ PAPER: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 NOTE = (
-    "Means over seeds; 95 % intervals and paired tests (flipped signs) over {listeners} listeners; p after Holm's "
-    "correction for {tests} comparisons. *paper*: printed figures, of REACT2024: another data set, another scale. "
-    "Rows in italics are controls of the row above."
+    "Means over seeds; 95 % intervals and paired tests (flipped signs) of {measure} over {listeners} listeners; p "
+    "after Holm's correction for {tests} comparisons of rows, and for {controls} of rows with their controls. "
+    "*paper*: printed figures, of REACT2024: another data set, another scale. Rows in italics are controls of the row "
+    "above."
 )
 
 
@@ -95,8 +97,9 @@ class Made:
 
     @property
     def controls(self) -> list[str]:
-        """The other systems that were measured with it."""
-        return [name for name in self.runs[0]["figures"]["systems"] if name != self.own]
+        """The other systems that were measured with it, in every run."""
+        first, *others = (run["figures"]["systems"] for run in self.runs)
+        return [name for name in first if name != self.own and all(name in other for other in others)]
 
     def of(self, measure: str, system: str | None = None) -> np.ndarray:
         """One value a listener, the mean over seeds; NaN where there is none."""
@@ -122,7 +125,7 @@ def read_table(name: str, results: Path) -> tuple[list[Made], list[str]]:
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
         if runs:
             made.append(Made(row.name, runs))
-        elif row.name not in ORACLES:  # which real data cannot have
+        elif row.name not in ORACLE_NAMES:  # which real data cannot have
             missing.append(row.name)
     data = {json.dumps(run["configuration"]["data"], sort_keys=True) for row in made for run in row.runs}
     if len(data) > 1:
@@ -148,11 +151,25 @@ def comparisons(name: str, made: list[Made]) -> dict[tuple[str, str], Difference
                 continue
             a, b = rows[row].of(measure), rows[reference].of(measure)
             tests[row, reference] = paired_test(a, b)
+    return _corrected(tests)
+
+
+def _corrected(tests: dict[tuple[str, str], PairedTest]) -> dict[tuple[str, str], Difference]:
     corrected = holm([test.p_value for test in tests.values()])
     return {
         pair: (test.difference.value, test.difference.low, test.difference.high, p)
         for (pair, test), p in zip(tests.items(), corrected)
     }
+
+
+def against_controls(made: list[Made]) -> dict[tuple[str, str], Difference]:
+    """For pairs (row, control): how far the row lies above its control, as `comparisons` of rows."""
+    tests = {
+        (row.name, control): paired_test(row.of(PERSONAL), row.of(PERSONAL, control))
+        for row in made
+        for control in row.controls
+    }
+    return _corrected(tests)
 
 
 def paper_table(name: str, results: Path) -> tuple[Table, str]:
@@ -166,9 +183,10 @@ def paper_table(name: str, results: Path) -> tuple[Table, str]:
         raise FileNotFoundError(f"There are no rows of table {name} in {results}; make them with run.py.")
     if name == "4b":
         return _styles_table(made), _missing(missing)
-    tests, references = comparisons(name, made), REFERENCES[name]
+    tests, references, controls = comparisons(name, made), REFERENCES[name], against_controls(made)
     with_head = any("head_parameters" in row.runs[0]["figures"] for row in made)
     header = ["", "seeds", *MEASURES, "paper", *(f"- {reference}, p" for reference in references), "minutes"]
+    header += ["row - this control, p"] if controls else []
     rows: list[list[Cell]] = []
     for row in made:
         cells: list[Cell] = [row.name, str(len(row.runs))]
@@ -176,12 +194,14 @@ def paper_table(name: str, results: Path) -> tuple[Table, str]:
         cells.append(" / ".join(map(number, PAPER[name].get(row.name, ()))) or DASH)
         cells += [_difference(tests, row.name, reference) for reference in references]
         cells.append(f"{row.minutes():.1f}")
+        cells += [""] if controls else []
         rows.append([*cells, *([_head(row)] if with_head else [])])
         for control in row.controls:
             figures: list[Cell] = [bootstrap_interval(row.of(measure, control)) for measure in MEASURES]
-            rest = len(header) + with_head - 2 - len(MEASURES)
-            rows.append([f"*{control}*", "", *figures, *[""] * rest])
-    note = NOTE.format(listeners=len(made[0].runs[0]["figures"]["listeners"]), tests=len(tests))
+            blank, told = [""] * (len(references) + 2), _difference(controls, row.name, control)
+            rows.append([f"*{control}*", "", *figures, *blank, told, *([""] if with_head else [])])
+    listeners, measure = len(made[0].runs[0]["figures"]["listeners"]), COMPARED.get(name, PERSONAL)
+    note = NOTE.format(measure=measure, listeners=listeners, tests=len(tests), controls=len(controls))
     return Table([*header, *(["head, parameters"] if with_head else [])], rows), note + _missing(missing)
 
 
@@ -229,6 +249,8 @@ CLAIMS = (
     *(("4", "cross-attention and mapping", row.name, False) for row in TABLES["4"][:6]),
     *(("2", "both", row, False) for row in ("audio only", "face only")),
 )
+# What a row must have from its listener, and not from more training.
+CONTROL_CLAIMS = (ANOTHER_HISTORY, NO_MOVEMENT, ONE_SHIFT, FINE_TUNED_ON_ANOTHER)
 # Training seeds that a table needs.
 SEEDS, FEWEST_SEEDS = {"1": 3, "3": 3}, 2
 STYLE_CLAIMS = ("10 s", "20 s", "30 s")
@@ -256,6 +278,9 @@ def check_tables(results: Path) -> tuple[Table, int]:
         cells, holds = _claimed(f"table {name}: {row} > {reference}", found, REQUIRED_P if required else TOLD_P)
         failed += required and not holds
         rows.append(cells)
+    for (name, control), found in against_controls(read["3"][0]).items():
+        if control in CONTROL_CLAIMS:
+            rows.append(_claimed(f"table 3: {name} > {control}", found, TOLD_P)[0])
     for made in read["4b"][0]:
         share = float(np.mean([run["figures"]["persons_found"] for run in made.runs]))
         failed += made.name in STYLE_CLAIMS and share <= PERSONS_FOUND

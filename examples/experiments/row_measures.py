@@ -12,26 +12,27 @@ from typing import Any
 import numpy as np
 import quality
 import torch
+from paper_rows import FINE_TUNED, FINE_TUNED_ON_ANOTHER
 
 from perfrdiff_hf.baselines import oracle_rows, reference_rows
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.baselines.reacting import SystemPipeline
 from perfrdiff_hf.baselines.reference import RECORDED, Row
 from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.data.histories import history_row, history_rows
-from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, own_history
+from perfrdiff_hf.evaluation.controls import GENERIC, Manner, manners_of, opposite, own_history
 from perfrdiff_hf.evaluation.predictions import prediction_rows
 from perfrdiff_hf.evaluation.reacting import folder_name, predict, react_to_clips
 from perfrdiff_hf.evaluation.task import Task, rows_of, stacked
 from perfrdiff_hf.models.pwsg import OFFICIAL_EDIT, PWSGConfig
+from perfrdiff_hf.models.weight_shifts import WeightShifts
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.training.config import TrainingConfig
 
 
 BATCH_SIZE = 8
-FINE_TUNED = "fine-tuned on the history"
 DEFAULT_RANK = PWSGConfig().rank
 Figures = dict[str, Any]
 
@@ -96,12 +97,18 @@ class Bench:
         complete = len(rows) == len(self.task.paths)
         return {name: prediction_rows(folder, self.task) for name, folder in folders.items()} if complete else {}
 
-    def scored(self, rows: Mapping[str, Row]) -> Figures:
-        """Each system's measures, one value a listener, and its overall figures; the first is the row's own."""
+    def scored(self, rows: Mapping[str, Row], sampling: Mapping[str, Any] | None = None) -> Figures:
+        """Each system's measures, one value a listener, and its overall figures; the first is the row's own.
+
+        Args:
+            rows: the systems.
+            sampling: with which they were made, where it is not what was saved; it may move the borders of windows.
+        """
+        hop = int((sampling or {}).get("hop") or self.hop)
         return {
             "system": next(iter(rows)),
             "listeners": np.unique(self.task.listeners).tolist(),
-            "systems": {name: quality.scored(self.task, row, self.hop) for name, row in rows.items()},
+            "systems": {name: quality.scored(self.task, row, hop) for name, row in rows.items()},
         }
 
 
@@ -112,7 +119,7 @@ def reference(bench: Bench, system: str) -> Figures:
         ValueError: if the data allow no such row, as oracles need a synthetic world.
     """
     task, frames = bench.task, bench.task.num_frames
-    if system in ORACLES:
+    if system in ORACLE_NAMES:
         rows = oracle_rows(bench.corpus.data_dir, "test", task.paths, bench.num_reactions, bench.hop, bench.seed)
     else:
         training = bench.corpus.split("train").arrays
@@ -136,7 +143,7 @@ def generic(bench: Bench, streams: Sequence[str] | None = None, sampling: Mappin
     """
     arrays = bench.arrays if streams is None else _with_streams(bench.arrays, streams)
     place = "_".join((*(streams or ()), *(sampling or {})))
-    return bench.scored(bench.react([Manner(GENERIC)], arrays, place, sampling=sampling))
+    return bench.scored(bench.react([Manner(GENERIC)], arrays, place, sampling=sampling), sampling)
 
 
 @torch.no_grad()
@@ -147,8 +154,12 @@ def vocabulary(bench: Bench) -> Figures:
     return bench.scored({RECORDED: reference_rows(said, task.speaker, bench.num_reactions)[RECORDED]})
 
 
-def costs(bench: Bench) -> dict[str, float]:
+def costs(bench: Bench, sampling: Mapping[str, Any] | None = None) -> dict[str, float]:
     """What the pipeline is, and what its reactions to a clip take.
+
+    Args:
+        bench: with the model.
+        sampling: of the pipeline's call, instead of what was saved.
 
     Returns:
         `parameters` of all its models; `real_time_factor`, seconds of work for a second of the clip, and the same of
@@ -156,7 +167,7 @@ def costs(bench: Bench) -> dict[str, float]:
     """
     pipeline, row = _of(bench), rows_of(bench.task, bench.arrays)[0]
     history = own_history(bench.arrays) if pipeline.is_personal else None
-    settings, took = {**pipeline.sampling, "num_reactions": bench.num_reactions}, []
+    settings, took = {**pipeline.sampling, "num_reactions": bench.num_reactions, **(sampling or {})}, []
     for _ in range(2):  # the first warms up
         started = time.monotonic(), time.process_time()
         made = react_to_clips(pipeline, bench.arrays, [row], history, bench.seed, **settings)
@@ -170,9 +181,18 @@ def costs(bench: Bench) -> dict[str, float]:
     }
 
 
-def personal(bench: Bench) -> Figures:
-    """A personal model with its listeners' own histories, its controls, and without a listener."""
+def personal(bench: Bench, sampling: Mapping[str, Any] | None = None) -> Figures:
+    """A personal model with its listeners' own histories, its controls, and without a listener.
+
+    Args:
+        bench: with the model.
+        sampling: of the pipeline's call, instead of what was saved. Then with the own histories alone: the controls
+            belong to the row that is sampled as it was saved.
+    """
     pipeline = _of(bench)
+    if sampling:
+        own = manners_of(pipeline, bench.arrays)[:1]
+        return bench.scored(bench.react(own, place="_".join(sampling), sampling=sampling), sampling)
     controls = ["another_history", "no_movement", "another_face"]
     if pipeline.weight_shift_generator is not None:
         controls.append("one_shift")
@@ -180,19 +200,26 @@ def personal(bench: Bench) -> Figures:
     return {**bench.scored(rows), "head_parameters": _head_parameters(pipeline)}
 
 
-def history(bench: Bench, seconds: int | None = None, clip: int | None = None) -> Figures:
+def history(
+    bench: Bench, seconds: int | None = None, clip: int | None = None, controls: Sequence[str] = ()
+) -> Figures:
     """A personal model with other histories of its listeners (tables 5 and 6).
 
     Args:
         bench: with the model.
         seconds: how much of the history is read, from its beginning.
         clip: which of the clips that may be a listener's history, from 1; where there are fewer, they go round.
+        controls: which stand beside it, of whole histories; see `manners_of`. Where there are some, the generic
+            reactions do, too.
     """
     arrays = bench.arrays
     name = f"a history of {seconds} s" if clip is None else f"clip {clip} as history"
     whole = own_history(arrays) if clip is None else _history_of_clip(arrays, clip)
     frames = None if seconds is None else seconds * FRAME_RATE
-    return bench.scored(bench.react([Manner(name, lambda row: whole(row)[:frames], {}, {"history": name})]))
+    manners = [Manner(name, lambda row: whole(row)[:frames], {}, {"history": name})]
+    if controls:
+        manners += manners_of(_of(bench), arrays, controls, bench.corpus.split("train").arrays)[1:]
+    return bench.scored(bench.react(manners))
 
 
 @torch.no_grad()
@@ -232,6 +259,8 @@ def styles(bench: Bench, seconds: int) -> Figures:
 def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int) -> Figures:
     """The generic generator, fine-tuned on each listener's history: the layers and the rank that editing has.
 
+    Beside it stand each listener with the adapter of another, and the generic generator.
+
     Args:
         bench: with the generic model.
         steps: of training, for each listener.
@@ -247,7 +276,8 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
     layers = list(pipeline.denoiser.editable_layers(**(OFFICIAL_EDIT | told.get("edited", {}))))
     made_with = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "layers": layers}
     made_with["rank"] = told.get("rank", DEFAULT_RANK)
-    rows, costs, adapter = rows_of(bench.task, arrays), {}, None
+    rows, costs = rows_of(bench.task, arrays), {}
+    adapters: dict[str, WeightShifts] = {}
     by_history: dict[int, list[int]] = {}
     for row in rows:
         by_history.setdefault(history_row(arrays, row), []).append(row)
@@ -258,9 +288,14 @@ def fine_tuning(bench: Bench, steps: int, learning_rate: float, batch_size: int)
         )  # fmt: skip
         costs[f"{arrays.listener_ids[place]}/{arrays.clips[place]}"] = [round(adapter.seconds, 1), adapter.megabytes]
         bench.react([Manner(FINE_TUNED, None, {"weight_shifts": adapter.shifts}, made_with)], rows=of_listener)
-    assert adapter is not None
-    size = sum(shift.down[0].numel() + shift.up[0].numel() for shift in adapter.shifts.values())
-    made = {FINE_TUNED: prediction_rows(bench.reactions / folder_name(FINE_TUNED), bench.task)}
+        adapters.setdefault(str(arrays.listener_ids[place]), adapter.shifts)
+    other = opposite(sorted(adapters))
+    for place, of_listener in by_history.items():
+        shifts = adapters[other[str(arrays.listener_ids[place])]]
+        bench.react([Manner(FINE_TUNED_ON_ANOTHER, None, {"weight_shifts": shifts}, made_with)], rows=of_listener)
+    size = sum(low_rank.down[0].numel() + low_rank.up[0].numel() for low_rank in adapter.shifts.values())
+    folders = {name: bench.reactions / folder_name(name) for name in (FINE_TUNED, FINE_TUNED_ON_ANOTHER)}
+    made = {name: prediction_rows(folder, bench.task) for name, folder in folders.items()}
     return {**bench.scored(made | bench.react([Manner(GENERIC)])), "adapting": costs, "head_parameters": size}
 
 

@@ -36,7 +36,7 @@ from sampling_measure import sampling
 from sampling_rows import DISTIL_STEPS, SAMPLING, STUDENTS
 
 from perfrdiff_hf.baselines import Stage, System, get_system
-from perfrdiff_hf.baselines.oracles import ORACLES
+from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.cards import read_report
 from perfrdiff_hf.cli.train import take_rest
 from perfrdiff_hf.data.corpus import Corpus
@@ -45,7 +45,7 @@ from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.pipelines.reaction_pipeline import ReactionPipeline
 from perfrdiff_hf.synthetic.cast import WORLD_FILE
-from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in
+from perfrdiff_hf.training.checkpoints import LATEST, checkpoints_of, settings_in, steps_in
 from perfrdiff_hf.training.config import TrainingConfig, load_config
 from perfrdiff_hf.training.processes import train_stage
 from perfrdiff_hf.training.provenance import is_model, settings_of_stage
@@ -120,9 +120,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"unknown rows: {', '.join(unknown)}. Table {options.table} has: {', '.join(known)}.")
     words = sys.argv[1:] if arguments is None else arguments
-    # Results are for others, whom the folders of this machine do not concern.
-    told = [Path(word).name if Path(word).is_absolute() else word for word in words]
-    options.command = ["python", "examples/experiments/run.py", *told]
+    options.command = ["python", "examples/experiments/run.py", *map(_told, words)]
     return options
 
 
@@ -163,7 +161,7 @@ class Maker:
 
     def make(self, table: str, row: Row) -> None:
         """Make a row and write its figures, unless they are there."""
-        if row.name in ORACLES and not (self.corpus.data_dir / WORLD_FILE).exists():
+        if row.name in ORACLE_NAMES and not (self.corpus.data_dir / WORLD_FILE).exists():
             print(f"table {table}: no row {row.name!r}: these data have no known truth.", flush=True)
             return
         output = self.options.results / f"table{table}" / f"{folder_name(row.name)}-seed{self.seed}.json"
@@ -188,7 +186,7 @@ class Maker:
             "seconds": {**self.seconds(model, folder, SECONDS), "measuring": time.monotonic() - started},
             "processor_seconds": self.seconds(model, folder, PROCESSOR_SECONDS),
             "steps": {} if folder is None else steps_of(model, folder),
-            "costs": costs(bench) if table == "1" and bench.pipeline is not None else {},
+            "costs": costs(bench, row.what.get("sampling")) if table == "1" and bench.pipeline is not None else {},
             "command": " ".join(self.options.command),
             "machine": machine(),
             "configuration": made_with,
@@ -273,11 +271,15 @@ class Maker:
                 forget_stage(stage, folder)
             if is_model(folder / name):
                 continue
+            begun = bool(steps_in(checkpoints_of(folder, name)))
             started, worked = time.monotonic(), sum(os.times()[:4])
-            train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
-            took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
-            for place, value in took.items():
-                _write(folder / place, {**_read(folder / place), name: value})
+            try:
+                train_stage(name, folder, file, options.world, settings, options.processes, options.cache_dir)
+            finally:  # what is interrupted goes on, and has taken its time
+                took = {SECONDS: time.monotonic() - started, PROCESSOR_SECONDS: sum(os.times()[:4]) - worked}
+                for place, value in took.items():
+                    told = _read(folder / place)
+                    _write(folder / place, {**told, name: value + (told.get(name, 0) if begun else 0)})
 
     def _is_stale(self, stage: Stage, config: TrainingConfig, folder: Path) -> bool:
         """Whether what was trained in a folder, or begun, is not what is asked for now."""
@@ -334,6 +336,12 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def _told(word: str) -> str:
+    """A word of the command for results, which are for others: without the folders of this machine."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _learned(config: TrainingConfig, stages: tuple[str, ...]) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.windows import DueWindow
 from .latent_transformer import LatentDecoder, LatentEncoder, TwoLatentDraws, layer_options, sampled
 from .losses import mean_kl, reconstruction_losses, sameness
-from .reacting import ReactionSettings
+from .reacting import ReactionSettings, SystemStage
 from .recipe import Recipe
-from .stage import Draws, Examples, Objective, Parts, Stage, Validation
+from .stage import Draws, Examples, Objective, Parts
 from .system import System, register_system
-from .whole_clips import ClipReactor, ClipSystemPipeline, windows_of
+from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames, windows_of
 
 
 SUMMARY_FRAMES = 32
@@ -204,20 +204,18 @@ class BEAMERObjective(Objective):
         return heard
 
 
-class BEAMERStage(Stage):
+class BEAMERStage(SystemStage):
     """Trains BEAMER on clips with the recorded reaction and one that is not appropriate."""
 
     name = "beamer"
     title = "BEAMER"
     model = BEAMERModel
     reads = ("data.window_size", "data.clip_frames")
-    setting = "MAFRG"
+    pipeline = BEAMERReactionPipeline
 
     def new_model(self, recipe: Recipe, parts: Parts) -> BEAMERModel:
         """See `Stage`."""
-        frames = recipe.data.clip_frames
-        if frames is not None and frames < recipe.data.window_size:
-            raise ValueError(f"data.clip_frames ({frames}) must be at least data.window_size.")
+        check_clip_frames(recipe)
         return BEAMERModel(**recipe.arguments(self.name))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
@@ -235,10 +233,6 @@ class BEAMERStage(Stage):
         """Two latents for each window."""
         config = objective.trained.config
         return TwoLatentDraws(config.hidden_size, recipe.data.window_size if config.online else None)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        return validation.reaction_scores(BEAMERReactionPipeline(objective.trained, objective.feature_extractor))
 
 
 def contrast(speaker: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

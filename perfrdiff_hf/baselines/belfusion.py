@@ -19,7 +19,6 @@ from torch import Tensor
 
 from ..behaviour import EMOTION_CHANNELS
 from ..data.corpus import Corpus
-from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
 from ..pipelines.reaction_pipeline import ReactionPipeline
@@ -28,9 +27,9 @@ from .emotion_vae import EmotionVAEStage
 from .latent_denoiser import LatentDenoiserMLPModel, LatentModel, check_latents, window_latents
 from .latent_sampling import LatentDiffusionSettings, denoise, scheduler_of_session
 from .masking import known_channels
-from .reacting import SystemPipeline, SystemReactor
+from .reacting import SystemPipeline, SystemReactor, SystemStage
 from .recipe import Recipe
-from .stage import Draws, Examples, Objective, Parts, Stage, Validation
+from .stage import Draws, Examples, Objective, Parts
 from .system import System, register_system
 
 
@@ -169,15 +168,15 @@ class LatentDenoiserObjective(Objective):
         return {"loss": parts["latent_loss"] + parts["emotion_loss"], **parts}
 
 
-class LatentDenoiserStage(Stage):
+class LatentDenoiserStage(SystemStage):
     """Trains the denoiser on windows, with the emotion VAE frozen."""
 
     name = "latent_denoiser"
     title = "latent denoiser"
     model = LatentDenoiserMLPModel
     needs = ("emotion_vae",)
-    reads = ("data.window_size", "data.num_predictions")
-    setting = "MAFRG"
+    reads = ("data.window_size", "data.num_predictions", "models.scheduler")
+    pipeline: ClassVar[type[SystemPipeline]] = LatentDiffusionReactionPipeline
     scheduler_config: ClassVar[dict[str, Any]] = SCHEDULER_CONFIG
 
     def new_scheduler(self, recipe: Recipe) -> Any:
@@ -208,18 +207,12 @@ class LatentDenoiserStage(Stage):
         model.fit(torch.cat(latents))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
-        """Speaker windows and the recorded reaction: that of the window after, or offline of the window itself."""
-        part, size = corpus.split(split), recipe.data.window_size
-        online = recipe.arguments(self.name).get("online", True)
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=1,
-            window_size=size,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            lag=size if online else 0,
-        )
+        """Speaker windows and the recorded reaction."""
+        return self.windows(corpus, split, recipe, num_reactions=1)
+
+    def components(self, objective: Any) -> dict[str, Any]:
+        """See `SystemStage`."""
+        return {**super().components(objective), "scheduler": objective.scheduler}
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
@@ -231,15 +224,6 @@ class LatentDenoiserStage(Stage):
         """A time step, and several noises."""
         steps = objective.scheduler.config.num_train_timesteps
         return LatentNoiseDraws(steps, recipe.data.num_predictions, objective.trained.config.latent_size)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        parts = {**objective.frozen, self.name: objective.trained}
-        return validation.reaction_scores(
-            LatentDiffusionReactionPipeline(
-                **parts, scheduler=objective.scheduler, feature_extractor=objective.feature_extractor
-            )
-        )
 
 
 class LatentNoiseDraws:

@@ -29,9 +29,9 @@ from .latent_sampling import LatentDiffusionSettings, denoise, scheduler_of_sess
 from .latent_sequence import LatentSequenceDenoiserModel
 from .masking import known_channels
 from .recipe import Recipe
-from .stage import Draws, Examples, Objective, Parts, Validation
+from .stage import Draws, Examples, Objective, Parts
 from .system import register_system
-from .whole_clips import ClipReactor, ClipSystemPipeline, windows_of
+from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames, windows_of
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,14 @@ class LatentSequenceDenoiserStage(LatentDenoiserStage):
     name = "latent_sequence_denoiser"
     title = "latent sequence denoiser"
     model = LatentSequenceDenoiserModel
-    reads = ("data.window_size", "data.clip_frames")
+    pipeline = LatentContextReactionPipeline
+    reads = ("data.window_size", "data.clip_frames", "models.scheduler")
     scheduler_config = {**SCHEDULER_CONFIG, "num_train_timesteps": 50, "timestep_spacing": "trailing"}
+
+    def new_model(self, recipe: Recipe, parts: Parts) -> Any:
+        """See `Stage`."""
+        check_clip_frames(recipe)
+        return super().new_model(recipe, parts)
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """See `ReactionClips`."""
@@ -237,15 +243,6 @@ class LatentSequenceDenoiserStage(LatentDenoiserStage):
         """A time step, and a noise for each window."""
         steps = objective.scheduler.config.num_train_timesteps
         return SequenceNoiseDraws(steps, recipe.data.window_size, objective.trained.config.latent_size)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        parts = {**objective.frozen, self.name: objective.trained}
-        return validation.reaction_scores(
-            LatentContextReactionPipeline(
-                **parts, scheduler=objective.scheduler, feature_extractor=objective.feature_extractor
-            )
-        )
 
 
 class SequenceNoiseDraws:

@@ -1,4 +1,4 @@
-"""What the systems to compare with share as pipelines: settings of a call, noise of each clip, and the offline form.
+"""What the systems to compare with share: settings of a call, noise of each clip, the offline form, and their stage.
 
 None of them knows its listener. Each has two forms, said by `online` in the configuration of its model: the online one
 sees the speaker's frames before a window, as PerFRDiff does (equation 3), the offline one those of the window itself,
@@ -16,11 +16,15 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Generator, Tensor
 
 from ..behaviour import EMOTION_CHANNELS
+from ..data.corpus import Corpus
+from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.finishing import in_range
 from ..pipelines.inputs import ARGUMENTS, History
 from ..pipelines.reaction_pipeline import ReactionPipeline
 from ..pipelines.windows import WindowReactor
+from .recipe import Recipe
+from .stage import Stage, Validation
 
 
 @dataclass(frozen=True)
@@ -174,3 +178,45 @@ class SystemPipeline(ReactionPipeline):
             emotion, coefficients = super().react(padded, reactor)
             return emotion[:, :, :frames], coefficients[:, :, :frames]
         return super().react(speaker, reactor)
+
+
+class SystemStage(Stage):
+    """The stage that trains what reacts in a system to compare with; a subclass says which pipeline it becomes.
+
+    Attributes:
+        pipeline: of the system.
+    """
+
+    pipeline: ClassVar[type[SystemPipeline]]
+    setting = "MAFRG"
+
+    def windows(self, corpus: Corpus, split: str, recipe: Recipe, **options: Any) -> ReactionWindows:
+        """Windows of speakers, and reactions to the window before, or offline to the window itself.
+
+        Args:
+            corpus: the data.
+            split: `"train"` or `"val"`.
+            recipe: whose arguments of the component say whether it is online.
+            options: of `ReactionWindows`.
+        """
+        part, size = corpus.split(split), recipe.data.window_size
+        return ReactionWindows(
+            part.arrays,
+            part.appropriate,
+            window_size=size,
+            seed=recipe.seed,
+            mean_face=corpus.mean_face(),
+            lag=size if recipe.arguments(self.name).get("online", True) else 0,
+            **options,
+        )
+
+    def components(self, objective: Any) -> dict[str, Any]:
+        """What the pipeline is made of, besides the feature extractor, with the weights to be judged."""
+        return {**objective.frozen, self.name: objective.trained}
+
+    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
+        """FRCorr and FRdist on MAFRG."""
+        pipeline: Any = self.pipeline
+        return validation.reaction_scores(
+            pipeline(**self.components(objective), feature_extractor=objective.feature_extractor)
+        )

@@ -21,16 +21,15 @@ from torch import Tensor, nn
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS, WINDOW_SIZE
 from ..data.corpus import Corpus
-from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
 from ..models.positions import sinusoidal_positions
 from ..pipelines.windows import DueWindow
 from .emotion_vae import EmotionVAEStage
-from .reacting import ReactionSettings, SystemPipeline, SystemReactor
+from .reacting import ReactionSettings, SystemPipeline, SystemReactor, SystemStage
 from .recipe import Recipe
 from .regnn_layers import AttentionLayer, MotorLayer
-from .stage import Examples, Objective, Parts, Stage, Validation
+from .stage import Examples, Objective, Parts
 from .system import System, register_system
 
 
@@ -276,7 +275,7 @@ class REGNNObjective(Objective):
         return {"loss": parts["distance_loss"] + parts["spread_loss"], **parts}
 
 
-class REGNNStage(Stage):
+class REGNNStage(SystemStage):
     """Trains REGNN on speaker windows with several appropriate reactions each."""
 
     name = "regnn"
@@ -284,7 +283,7 @@ class REGNNStage(Stage):
     model = REGNNModel
     needs = ("emotion_vae",)
     reads = ("data.window_size", "data.num_reactions")
-    setting = "MAFRG"
+    pipeline = REGNNReactionPipeline
 
     def new_model(self, recipe: Recipe, parts: Parts) -> REGNNModel:
         """See `Stage`."""
@@ -305,30 +304,14 @@ class REGNNStage(Stage):
         model.train()
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
-        """Windows of speakers, and reactions to the window before, or offline to the window itself."""
-        part, size = corpus.split(split), recipe.data.window_size
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=recipe.data.num_reactions,
-            window_size=size,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            lag=size if recipe.arguments(self.name).get("online", True) else 0,
-        )
+        """Speaker windows and several appropriate reactions to each."""
+        return self.windows(corpus, split, recipe, num_reactions=recipe.data.num_reactions)
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
     ) -> REGNNObjective:
         """See `Stage`."""
         return REGNNObjective(model, feature_extractor, parts)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        parts = {**objective.frozen, self.name: objective.trained}
-        return validation.reaction_scores(
-            REGNNReactionPipeline(**parts, feature_extractor=objective.feature_extractor)
-        )
 
 
 REGNN = register_system(System("regnn", "REGNN", REGNNReactionPipeline, (EmotionVAEStage(), REGNNStage())))

@@ -24,11 +24,11 @@ from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.windows import DueWindow
 from .latent_transformer import LatentDecoder, LatentEncoder, TwoLatentDraws, causal_mask, layer_options, sampled
 from .losses import mean_kl, reconstruction_losses, sameness
-from .reacting import ReactionSettings
+from .reacting import ReactionSettings, SystemStage
 from .recipe import Recipe
-from .stage import Draws, Examples, Objective, Parts, Stage, Validation
+from .stage import Draws, Examples, Objective, Parts
 from .system import System, register_system
-from .whole_clips import ClipReactor, ClipSystemPipeline
+from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames
 
 
 KL_WEIGHT = 1e-5
@@ -249,20 +249,18 @@ class TransVAEObjective(Objective):
         return torch.cat(made, dim=1), torch.stack(means, dim=1), torch.stack(logvars, dim=1)
 
 
-class TransVAEStage(Stage):
+class TransVAEStage(SystemStage):
     """Trains Trans-VAE on clips, one recorded reaction to each."""
 
     name = "trans_vae"
     title = "Trans-VAE"
     model = TransVAEModel
     reads = ("data.window_size", "data.clip_frames")
-    setting = "MAFRG"
+    pipeline = TransVAEReactionPipeline
 
     def new_model(self, recipe: Recipe, parts: Parts) -> TransVAEModel:
         """See `Stage`."""
-        frames = recipe.data.clip_frames
-        if frames is not None and frames < recipe.data.window_size:
-            raise ValueError(f"data.clip_frames ({frames}) must be at least data.window_size.")
+        check_clip_frames(recipe)
         return TransVAEModel(**recipe.arguments(self.name))
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
@@ -279,10 +277,6 @@ class TransVAEStage(Stage):
         """Two latents for each window."""
         config = objective.trained.config
         return TwoLatentDraws(config.hidden_size, recipe.data.window_size if config.online else None)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        return validation.reaction_scores(TransVAEReactionPipeline(objective.trained, objective.feature_extractor))
 
 
 TRANS_VAE = register_system(System("trans_vae", "Trans-VAE", TransVAEReactionPipeline, (TransVAEStage(),)))

@@ -24,16 +24,15 @@ from torch.nn import functional
 
 from ..behaviour import AUDIO_CHANNELS, COEFFICIENT_CHANNELS, EMOTION_CHANNELS
 from ..data.corpus import Corpus
-from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
 from ..models.positions import sinusoidal_positions
 from ..pipelines.windows import DueWindow
 from .emotion_vae import EmotionVAEStage
-from .reacting import ReactionSettings, SystemPipeline, SystemReactor
+from .reacting import ReactionSettings, SystemPipeline, SystemReactor, SystemStage
 from .reaction_tokenizer import KINDS, ReactionTokenizer
 from .recipe import Recipe
-from .stage import Draws, Examples, Objective, Parts, Stage, Validation
+from .stage import Draws, Examples, Objective, Parts
 from .system import System, register_system
 from .token_sampling import fill_in
 
@@ -266,7 +265,7 @@ class UniFaRNObjective(Objective):
         return {"loss": parts["masked_loss"] + parts["matching_loss"], **parts}
 
 
-class UniFaRNStage(Stage):
+class UniFaRNStage(SystemStage):
     """Trains UniFaRN on windows of speakers with an appropriate and an inappropriate reaction each."""
 
     name = "unifarn"
@@ -274,7 +273,7 @@ class UniFaRNStage(Stage):
     model = UniFaRNTransformerModel
     needs = ("emotion_vae",)
     reads = ("data.window_size",)
-    setting = "MAFRG"
+    pipeline = UniFaRNReactionPipeline
 
     def new_model(self, recipe: Recipe, parts: Parts) -> UniFaRNTransformerModel:
         """See `Stage`."""
@@ -285,18 +284,8 @@ class UniFaRNStage(Stage):
         model.tokenizer.fit(np.asarray(corpus.split("train").arrays.flat["emotion"]), recipe.seed % 2**32)
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
-        """Windows of speakers, and reactions to the window before, or offline to the window itself."""
-        part, size = corpus.split(split), recipe.data.window_size
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=2,
-            window_size=size,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            lag=size if recipe.arguments(self.name).get("online", True) else 0,
-            negatives=1,
-        )
+        """Speaker windows, two appropriate reactions to each, and one that is not."""
+        return self.windows(corpus, split, recipe, num_reactions=2, negatives=1)
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
@@ -307,13 +296,6 @@ class UniFaRNStage(Stage):
     def draws(self, recipe: Recipe, objective: Any) -> Draws:
         """Which tokens are masked, and which reaction is the target."""
         return MaskDraws(recipe.data.window_size)
-
-    def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
-        """FRCorr and FRdist on MAFRG."""
-        parts = {**objective.frozen, self.name: objective.trained}
-        return validation.reaction_scores(
-            UniFaRNReactionPipeline(**parts, feature_extractor=objective.feature_extractor)
-        )
 
 
 class MaskDraws:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..pipelines.windows import WindowReactor
 from .reacting import SystemPipeline, SystemReactor
+from .recipe import Recipe
 
 
 class ClipReactor(SystemReactor):
@@ -45,6 +46,17 @@ class ClipSystemPipeline(SystemPipeline):
             reactor.check_streams(speaker)
             return reactor.decode(reactor.react_to_clips(reactor.prepare(speaker)))
         return super().react(speaker, reactor)
+
+
+def check_clip_frames(recipe: Recipe) -> None:
+    """See that a clip which is learned from holds a window.
+
+    Raises:
+        ValueError: if not.
+    """
+    frames, size = recipe.data.clip_frames, recipe.data.window_size
+    if frames is not None and frames < size:
+        raise ValueError(f"data.clip_frames ({frames}) must be at least data.window_size ({size}).")
 
 
 def windows_of(values: Tensor, size: int) -> Tensor:

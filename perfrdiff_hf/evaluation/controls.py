@@ -97,22 +97,29 @@ def own_history(arrays: ClipArrays) -> Callable[[int], np.ndarray]:
 
 
 def another_history(arrays: ClipArrays) -> Callable[[int], np.ndarray]:
-    """From a row to the history of another listener, always the same one.
-
-    Listeners stand in a circle in the order of their names, and each gets the history of the one opposite: so it is
-    nobody's own, everybody's is used once, and with more than one session nobody gets that of the person whom they
-    are talking to.
+    """From a row to the history of another listener, always the same one; see `opposite`.
 
     Raises:
         ValueError: if there is one listener only.
     """
     rows = first_rows(arrays)
-    listeners = list(rows)
+    other = opposite(list(rows))
+    return lambda row: np.array(arrays.coefficients(rows[other[str(arrays.listener_ids[row])]]))
+
+
+def opposite(listeners: Sequence[str]) -> dict[str, str]:
+    """From each listener to another: they stand in a circle, and each gets the one opposite.
+
+    So nobody gets themselves, everybody is used once, and with more than one session nobody gets the person whom they
+    are talking to, where the names are in order.
+
+    Raises:
+        ValueError: if there is one listener only.
+    """
     if len(listeners) < 2:
         raise ValueError(f"Another's history needs two listeners or more; the clips have {len(listeners)}.")
     half = len(listeners) // 2
-    other = {name: listeners[(place + half) % len(listeners)] for place, name in enumerate(listeners)}
-    return lambda row: np.array(arrays.coefficients(rows[other[str(arrays.listener_ids[row])]]))
+    return {name: listeners[(place + half) % len(listeners)] for place, name in enumerate(listeners)}
 
 
 def no_movement(arrays: ClipArrays) -> Callable[[int], np.ndarray]:

@@ -31,6 +31,9 @@ def test_both_sizes_can_be_built() -> None:
     assert "after FRDiff's abstract" in get_system("latent_context").title
     with pytest.raises(ValueError, match="context_windows must be at least 1"):
         LatentSequenceDenoiserModel(16, context_windows=0)
+    recipe = load_config(CONFIGS / "latent_context_bench.yaml", {"data.clip_frames": "40"})
+    with pytest.raises(ValueError, match=r"data\.clip_frames \(40\) must be at least data\.window_size \(50\)"):
+        get_system("latent_context").check_recipe(recipe)
 
 
 def test_it_trains_in_two_stages(train_system: Any, read_losses: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import yaml
 from paper_rows import MODELS, TABLES
 from PIL import Image
 
+from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, ONE_SHIFT
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
@@ -94,6 +96,7 @@ def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
     assert len(tuned["adapting"]) == 4 and tuned["head_parameters"] > 0
     of_all = {name: found["listeners"]["FRCorr PMAFRG"] for name, found in tuned["systems"].items()}
     assert of_all["generic"] != of_all["fine-tuned on the history"]
+    assert of_all["fine-tuned on another's history"] not in (of_all["generic"], of_all["fine-tuned on the history"])
     low_rank = figures(folder / "weight_editing_low_rank-seed0.json")
     assert {"personalised", "generic"} <= set(low_rank["systems"])
     assert any("another's history" in name for name in low_rank["systems"])
@@ -118,6 +121,8 @@ def test_other_tables_are_evaluations_of_models_that_are_there(place):
         folder = make(place, table, *(["2 s", "30 s"] if table == "5" else ["clip 1", "clip 2"]))
         assert len(list(folder.iterdir())) == 2
         assert any(figures(path)["system"] == system for path in folder.iterdir())
+        beside = [set(figures(path)["systems"]) - {figures(path)["system"]} for path in folder.iterdir()]
+        assert sorted(map(len, beside)) == [0, 4]  # one row has the controls, and the generic reactions
     assert {path.name for path in (place / "work" / "models").iterdir()} == trained
     of_clip = [figures(place / "results" / "table6" / f"clip_{clip}-seed0.json") for clip in (1, 2)]
     own = figures(place / "results" / "table3" / "weight_editing_low_rank-seed0.json")["systems"]["personalised"]
@@ -133,7 +138,13 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
     folder = make(place, "4", "mapping", "all four")
     heads = [figures(folder / f"{name}-seed0.json")["head_parameters"] for name in ("mapping", "all_four")]
     assert 0 < heads[0] < heads[1]
-    make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener")
+    mean = "the world's own, of the listener, mean of 40"
+    make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener", mean)
+    drawn, averaged = (
+        figures(place / "results" / "table1" / f"{run.folder_name(row)}-seed0.json")["systems"][row]["listeners"]
+        for row in ("the world's own, of the listener", mean)
+    )
+    assert max(averaged["FRDiv"]) == 0 < min(drawn["FRDiv"])  # what an average gains in FRCorr, all can see
     recorded = figures(place / "results" / "table1" / "recorded_reactions-seed0.json")
     assert recorded["systems"]["recorded reactions"]["listeners"]["FRCorr PMAFRG"][0] > 1
 
@@ -165,6 +176,37 @@ def test_data_without_a_known_truth_go_without_oracles(place, capsys):
     assert (place / "results" / "table1" / "mime-seed0.json").exists()
 
 
+def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
+    told = run.parse(["--table", "3", f"--world={tmp_path}/w", "--work", f"{tmp_path}/k", "generic"])
+    assert str(tmp_path) not in " ".join(told.command)
+    assert told.command[2:] == ["--table", "3", "--world=w", "--work", "k", "generic"]
+
+
+def test_time_before_an_interruption_counts_unless_training_begins_anew(tmp_path, monkeypatch):
+    options = run.parse(["--table", "3", "--world", "w", "--work", str(tmp_path)])
+    maker = run.Maker(options, None, {}, run.load_config("bench").to_dict())
+    clock = iter([0.0, 5.0, 10.0, 17.0, 20.0, 21.0])
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(maker, "_is_stale", lambda *_: False)
+    checkpoint = run.checkpoints_of(tmp_path, "emotion_vae") / "step-00000002"
+
+    def stopped(name: str, folder: Path, *_: Any) -> None:
+        checkpoint.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    def train() -> float:
+        maker._train_stages(tmp_path, MODELS["generic"], ("emotion_vae",))
+        return json.loads((tmp_path / run.SECONDS).read_text())["emotion_vae"]
+
+    monkeypatch.setattr(run, "train_stage", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.setattr(run, "train_stage", lambda *_: None)
+    assert train() == 5 + 7
+    checkpoint.rmdir()
+    assert train() == 1
+
+
 def test_an_unknown_row_is_refused_with_those_that_there_are(place, capsys):
     with pytest.raises(SystemExit):
         make(place, "3", "weight reading")
@@ -178,7 +220,8 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     printed = capsys.readouterr().out
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in printed.splitlines()}
     assert "0.3500 / 0.3100 / 100.59 / 103.27" in lines["input p"] and lines["input p"].count("[") >= 6
-    assert "*personalised, another's history*" in lines and "another data set" in printed
+    assert "another data set" in printed and "tests (flipped signs) of FRCorr PMAFRG" in printed
+    assert lines["*personalised, another's history*"].count("[") == 6  # five measures, and the test
     assert report["main"](["--table", "3", "--latex", *results]) == 0
     assert r"\toprule" in capsys.readouterr().out
     for name, plotted in (("3", "rows.png"), ("4b", "styles.png")):
@@ -192,10 +235,13 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     assert "table 3: weight editing, low rank > generic" in printed
 
 
-def claim(name: str, values: list[float]) -> dict[str, Any]:
+def claim(name: str, values: list[float], **controls: list[float]) -> dict[str, Any]:
     figures = {
         "system": "own",
-        "systems": {"own": {"listeners": {"FRCorr PMAFRG": values}}},
+        "systems": {
+            system: {"listeners": {"FRCorr PMAFRG": of_system}}
+            for system, of_system in {"own": values, **controls}.items()
+        },
         "listeners": [str(number) for number in range(len(values))],
     }
     told = {"data": {}, "training": {"seed": 0}}
@@ -210,11 +256,16 @@ def test_claims_fall_as_the_figures_say(tmp_path):
         path = tmp_path / "table3" / f"{run.folder_name(name)}-seed0.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(claim(name, [value + gain for value in low])))
+    path = tmp_path / "table3" / "weight_editing_low_rank-seed0.json"
+    own = [value + 0.5 for value in low]
+    path.write_text(json.dumps(claim("", own, **{ANOTHER_HISTORY: low, ONE_SHIFT: own, "generic": low})))
     table, failed = paper_tables.check_tables(tmp_path)
     said = {str(row[0]): row[3] for row in table.rows}
     assert said["table 3: weight editing, low rank > generic"] == "holds"
     assert said["table 3: weight editing, low rank > input p"] == "the other way round"
     assert said["table 3: weight editing, low rank > fine-tuning"] == "not shown"
+    assert said[f"table 3: weight editing, low rank > {ANOTHER_HISTORY}"] == "holds"
+    assert said[f"table 3: weight editing, low rank > {ONE_SHIFT}"] == "not shown"
     assert said["table 4: cross-attention and mapping > mapping"] == "cannot be told yet"
     assert said["table 3: generic"] == "1 of 3 seeds"
     assert failed == sum(row[3] in ("missing", "1 of 3 seeds") for row in table.rows) > 4

@@ -125,6 +125,16 @@ def test_the_table_shows_what_was_made_and_names_the_rest(results):
         sampling_report.sampling_table(results / "nowhere")
 
 
+def test_students_are_measured_as_they_are_distilled(tmp_path):
+    """What the table says of students holds for those that `distill.py` makes where nothing else is said."""
+    learning = runpy.run_path(str(EXAMPLES / "distill.py"))["LEARNING"]
+    words = ["--table", "sampling", "--world", "w", "--work", str(tmp_path)]
+    maker = run.Maker(run.parse(words), None, {}, run.load_config("bench").to_dict())
+    for model in STUDENTS.values():
+        stage = vars(maker.config_of(model).stages["student_denoiser"])
+        assert {name: stage[name] for name in learning} == learning
+
+
 def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
     import measuring

@@ -36,6 +36,7 @@ class StudentDenoiserStage(DenoisingStage):
     reads = (
         "data.window_size",
         "data.history_frames",
+        "data.drop_all_conditions",
         "data.expression_weight",
         "data.pose_weight",
         "data.max_snr_weight",
