@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_tracking_options, tracking_settings
+from .options import add_speaker_options, add_tracking_options, speaker_files, tracking_settings
 
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ SUFFIXES = (".mp4", ".png")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Whose faces, and where to."""
     parser.add_argument("face", nargs="+", type=Path, help="face tracks, videos, reactions.npz")
-    parser.add_argument("--speaker", nargs="+", metavar="FILE", help="the speaker's video, sound, face track")
-    parser.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    add_speaker_options(parser, required=False)
     parser.add_argument("--output", required=True, type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
     parser.add_argument("--size", type=int, default=256, help="of a face in a video, in pixels (default 256)")
     parser.add_argument("--title", default="", help="what stands above all")
@@ -45,14 +44,14 @@ def check_options(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Read and draw."""
-    from ..data.recordings import read_speaker, sort_files
+    from ..data.recordings import read_speaker
     from ..rendering.people import reaction_scene
     from ..rendering.strips import draw_strips, save_figure
 
     behaviour = sound = None
     notes: list[str] = []
     if options.speaker:
-        audio, tracks = sort_files(options.speaker)
+        audio, tracks = speaker_files(options.speaker)
         speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
         behaviour, sound = speaker.behaviour, speaker.sound
         notes += speaker.notes
