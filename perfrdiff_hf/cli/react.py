@@ -32,6 +32,7 @@ from .options import (
     add_tracking_options,
     load_pipeline,
     part_and_path,
+    refuse_idle,
     sampling_settings,
     speaker_files,
     tracking_settings,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
-FORMATS = ("react2024", "npz", "live_link", "llv", "arkit_json", "glb")
+# Beside react2024, which is always written.
+FORMATS = ("npz", "live_link", "llv", "arkit_json", "glb")
 # More people than this make the still picture too tall to read.
 MOST_REACTIONS_IN_PICTURE = 4
 
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         choices=FORMATS,
-        help="further formats of the face tracks, beside react2024",
+        help="further formats of the face tracks, beside react2024, which is always written",
     )
     parser.add_argument("--head", type=Path, help="for glb: a .glb with ARKit-named shapes instead of our own head")
     parser.add_argument("--no_video", action="store_true", help="leave out the video, which takes longest")
@@ -72,9 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """A head needs a format that has one."""
-    if options.head is not None and "glb" not in options.format:
-        raise argparse.ArgumentTypeError("head is for --format glb")
+    """No option that would do nothing."""
+    if "glb" not in options.format:
+        refuse_idle(options, ("head",), "--format glb")
+    if not options.listener:
+        refuse_idle(options, ("listener_fps",), "a listener")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,7 +182,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
         write_face_track(reaction, folder / f"reaction_{number}.csv")
         write_face_track(reaction, folder / f"reaction_{number}.npy")
         for form in formats.FORMATS:
-            if form.name not in forms or form.name == "react2024":
+            if form.name not in forms:
                 continue
             path = folder / f"reaction_{number}_{form.name}{form.suffix}"
             if form.name == "glb":
