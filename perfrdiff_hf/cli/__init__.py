@@ -38,7 +38,6 @@ COMMANDS = {
     "personalise": "a video or track of a listener to a listener that react takes",
     "track": "a video of a face to a face track",
     "render": "draw a speaker and reactions, as a video or a picture",
-    "generate": "react, with the speaker's sound and face named apart",
     "avatar": "put a face track on an avatar: a file, or live over the network",
     "serve": "a page in the browser: speak, and see listeners react",
     "convert": "convert the authors' checkpoints",

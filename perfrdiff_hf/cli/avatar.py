@@ -16,6 +16,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .options import refuse_idle
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMATS = {".csv": "live_link", ".jsonl": "arkit_json"}
 SUFFIXES = (".glb", *FORMATS, ".mp4", ".png")
+SIZE = 384
+FPS = 60
 PROTOCOLS = ("live_link", "vmc", "vmc_presets", "arkit_json")
 # After the last frame the face is shown for a moment, so that receivers do not lose it while it still moves.
 LINGER_SECONDS = 0.5
@@ -40,24 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
     parser.add_argument("--head", type=Path, help="a .glb with ARKit-named morph targets instead of our own head")
     parser.add_argument("--neutral", type=Path, help="a track of the same person, whose usual face becomes neutral")
-    parser.add_argument("--size", type=int, default=384, help="of a video or picture, in pixels (default 384)")
-    parser.add_argument("--at", type=float, default=0.0, help="which moment a picture shows, in seconds (default 0)")
+    parser.add_argument("--size", type=int, help=f"of a video or picture, in pixels (default {SIZE})")
+    parser.add_argument("--at", type=float, help="which moment a picture shows, in seconds (default 0)")
     live = parser.add_argument_group("live")
     live.add_argument("--send", choices=PROTOCOLS, help="protocol")
-    live.add_argument("--host", default="127.0.0.1", help="where the avatar is (default: this machine)")
+    live.add_argument("--host", help="where the avatar is (default: this machine)")
     live.add_argument("--port", type=int, help="default: the protocol's own")
-    live.add_argument("--fps", type=int, default=60, choices=(25, 60), help="frames per second (default 60)")
+    live.add_argument("--fps", type=int, choices=(25, 60), help=f"frames per second (default {FPS})")
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """One of the two ways, and a file that can be written."""
+    """One of the two ways, a file that can be written, and no option that would do nothing."""
     if (options.output is None) == (options.send is None):
         raise argparse.ArgumentTypeError("give either output or send")
     if options.output is not None and options.output.suffix not in SUFFIXES:
         raise argparse.ArgumentTypeError(f"output must end in {', '.join(SUFFIXES)}; given: {options.output.name}")
-    if options.head is not None and (options.output is None or options.output.suffix != ".glb"):
-        raise argparse.ArgumentTypeError("head is for an output that ends in .glb")
-    if options.size < 16 or options.size % 2:  # videos have even sides
+    suffix = "" if options.output is None else options.output.suffix
+    if suffix:
+        refuse_idle(options, ("host", "port", "fps"), "send")
+    for name, suffixes in {"head": (".glb",), "size": (".mp4", ".png"), "at": (".png",)}.items():
+        if suffix not in suffixes:
+            refuse_idle(options, (name,), f"an output that ends in {', '.join(suffixes)}")
+    if options.size is not None and (options.size < 16 or options.size % 2):  # videos have even sides
         raise argparse.ArgumentTypeError(f"size must be an even number from 16 on; given: {options.size}")
 
 
@@ -120,16 +128,17 @@ def film(motion: FaceMotion, options: argparse.Namespace) -> None:
     from ..rendering.head import draw_head
     from ..rendering.video import write_pictures
 
+    size = options.size or SIZE
     if options.output.suffix == ".png":
-        frame = min(max(0, round(options.at * FRAME_RATE)), len(motion) - 1)
+        frame = min(max(0, round((options.at or 0.0) * FRAME_RATE)), len(motion) - 1)
         with file_beside(options.output) as beside:
-            draw_head(motion.blendshapes[frame], motion.rotation[frame], options.size).save(beside)
+            draw_head(motion.blendshapes[frame], motion.rotation[frame], size).save(beside)
         return
     with Progress("video", len(motion), "frame") as bar:
 
         def pictures() -> Iterator[Image]:
             for blendshapes, rotation in zip(motion.blendshapes, motion.rotation):
-                yield draw_head(blendshapes, rotation, options.size)
+                yield draw_head(blendshapes, rotation, size)
                 bar.update()
 
         write_pictures(pictures(), options.output)
@@ -144,14 +153,15 @@ def send(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse
     from ..live.playout import Playout
     from ..live.senders import Sender
 
-    with Sender(options.send, options.host, options.port) as sender:
+    fps = options.fps or FPS
+    with Sender(options.send, options.host or "127.0.0.1", options.port) as sender:
         playout = Playout(neutral)
         began = time.monotonic()
         playout.add(0, coefficients, began)
         ends = began + playout.delay + len(coefficients) / FRAME_RATE + LINGER_SECONDS
         address = f"{sender.address[0]}:{sender.address[1]}"
-        print(f"Sending to {address}, {options.fps} frames a second", flush=True)
-        done = perform(playout, sender.send, options.fps, lambda: time.monotonic() > ends)
+        print(f"Sending to {address}, {fps} frames a second", flush=True)
+        done = perform(playout, sender.send, fps, lambda: time.monotonic() > ends)
     print(f"{done.frames} frames sent, {done.skipped} skipped, longest gap {1000 * done.longest_gap:.0f} ms")
     address = f"{sender.address[0]}:{sender.address[1]}"
     return {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
     from ..faces.tracking import TrackingSettings
+    from ..files import PathLike
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
@@ -32,6 +34,51 @@ def counted(text: str) -> int:
 def add_device_option(group: argparse._ActionsContainer) -> None:
     """Where a model runs."""
     group.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
+
+
+def add_speaker_options(group: argparse._ActionsContainer, required: bool) -> None:
+    """Who speaks, as `speaker_files` sorts it."""
+    group.add_argument(
+        "--speaker",
+        nargs="+",
+        required=required,
+        metavar="FILE",
+        help="video, sound, face track; sound=FILE or face=FILE where only that part of a file is wanted",
+    )
+    group.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+
+
+def speaker_files(words: Sequence[str]) -> tuple[PathLike | None, list[PathLike]]:
+    """The words of `--speaker` as `audio` and `face` of `read_speaker`; see `sort_files` for what is refused."""
+    from ..data.recordings import sort_files
+
+    parts: dict[str, list[PathLike]] = {"": [], "sound": [], "face": []}
+    for word in words:
+        part, path = part_and_path(word)
+        parts[part].append(path)
+    return sort_files(parts[""], parts["sound"], parts["face"])
+
+
+def part_and_path(word: str) -> tuple[str, str]:
+    """`sound=FILE` as "sound" and the file, `face=FILE` alike; any other word is a file, and its part is ""."""
+    part, equals, path = word.partition("=")
+    return (part, path) if equals and part in ("sound", "face") else ("", word)
+
+
+def refuse_idle(options: argparse.Namespace, names: Sequence[str], use: str) -> None:
+    """Say of options that would do nothing what they are for.
+
+    Args:
+        options: None where an option was not given.
+        names: of those that would do nothing.
+        use: what they are for.
+
+    Raises:
+        argparse.ArgumentTypeError: if one of them was given.
+    """
+    for name in names:
+        if getattr(options, name) is not None:
+            raise argparse.ArgumentTypeError(f"{name} is for {use}")
 
 
 def add_tracking_options(parser: argparse.ArgumentParser) -> None:

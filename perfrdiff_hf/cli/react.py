@@ -4,8 +4,10 @@
     perfrdiff react --model MODEL --speaker speech.wav speaker.csv --listener alice --format glb live_link --output OUT
     perfrdiff react --model MODEL --speaker talk.mp4 --output OUT --json
 
-SPEAKER is a video, a sound, a face track, or several of these: a video gives what the others do not. Face tracks may
-be REACT2024 csv or npy, npz, Live Link Face csv, LLV csv, py-feat csv, OpenFace csv, ARKit frames or animated glTF.
+SPEAKER is a video, a sound, a face track, or several of these: a video gives what the others do not. Where only one
+part of a file is wanted, say so: `--speaker sound=talk.mp4`, or `--speaker sound=talk.mp4 face=other.mp4`.
+Face tracks are REACT2024 csv or npy, npz, Live Link Face csv, LLV csv, py-feat csv, OpenFace csv, ARKit frames or
+animated glTF.
 LISTENER is a video or track of half a minute of the person, or a folder that `perfrdiff personalise` wrote. OUT holds:
 
     reactions.npz        reactions (number, frames, 25) and coefficients (number, frames, 58)
@@ -24,42 +26,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_sampling_options, add_tracking_options, load_pipeline, sampling_settings, tracking_settings
+from .options import (
+    add_sampling_options,
+    add_speaker_options,
+    add_tracking_options,
+    load_pipeline,
+    part_and_path,
+    refuse_idle,
+    sampling_settings,
+    speaker_files,
+    tracking_settings,
+)
 
 
 if TYPE_CHECKING:
     from ..behaviour import Behaviour
     from ..data.recordings import Recorded
-    from ..files import PathLike
     from ..pipelines.reaction_pipeline import ReactionPipeline
 
 
-FORMATS = ("react2024", "npz", "live_link", "llv", "arkit_json", "glb")
+# Beside react2024, which is always written.
+FORMATS = ("npz", "live_link", "llv", "arkit_json", "glb")
 # More people than this make the still picture too tall to read.
 MOST_REACTIONS_IN_PICTURE = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, the files to read, and how to react."""
-    parser.add_argument("--speaker", nargs="+", required=True, metavar="FILE", help="video, sound, face track")
-    parser.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    parser.add_argument("--model", required=True, help="folder of a saved pipeline, or its name on the Hub")
+    add_speaker_options(parser, required=True)
     parser.add_argument(
         "--listener", nargs="+", metavar="PATH", help="of the listener; without it, reactions are generic"
     )
     parser.add_argument("--listener_fps", type=float, help="the same as speaker_fps for the listener's track")
-    add_reacting_options(parser)
-
-
-def add_reacting_options(parser: argparse.ArgumentParser) -> None:
-    """Everything but who speaks and who listens."""
-    parser.add_argument("--model", required=True, help="folder of a saved pipeline, or its name on the Hub")
     parser.add_argument("--output", required=True, help="folder to write to; it is made if need be")
     parser.add_argument(
         "--format",
         nargs="+",
         default=[],
         choices=FORMATS,
-        help="further formats of the face tracks, beside react2024",
+        help="further formats of the face tracks, beside react2024, which is always written",
     )
     parser.add_argument("--head", type=Path, help="for glb: a .glb with ARKit-named shapes instead of our own head")
     parser.add_argument("--no_video", action="store_true", help="leave out the video, which takes longest")
@@ -68,40 +74,15 @@ def add_reacting_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """A head needs a format that has one."""
-    if options.head is not None and "glb" not in options.format:
-        raise argparse.ArgumentTypeError("head is for --format glb")
+    """No option that would do nothing."""
+    if "glb" not in options.format:
+        refuse_idle(options, ("head",), "--format glb")
+    if not options.listener:
+        refuse_idle(options, ("listener_fps",), "a listener")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """From the files that the options name to the output folder."""
-    from ..data.recordings import sort_files
-
-    audio, face = sort_files(options.speaker)
-    title = f"speaker {_named(options.speaker)}, " + (
-        f"listener {_named(options.listener)}" if options.listener else "generic"
-    )
-    return produce(options, audio, face, options.listener, options.listener_fps, title)
-
-
-def produce(
-    options: argparse.Namespace,
-    audio: PathLike | None,
-    face: Sequence[PathLike] | None,
-    listener: Sequence[str] | None,
-    listener_fps: float | None,
-    title: str,
-) -> dict[str, Any]:
-    """Read, react, write and draw; what was done.
-
-    Args:
-        options: those of `add_reacting_options`, and `speaker_fps`.
-        audio: the speaker's sound.
-        face: the speaker's face.
-        listener: whose manner; None: nobody's.
-        listener_fps: of the listener's track.
-        title: of the picture and the video.
-    """
+    """From the files that the options name to the output folder; what was done."""
     from ..behaviour import FRAME_RATE
     from ..data.recordings import read_speaker
     from ..extras import require
@@ -112,13 +93,14 @@ def produce(
     require("rendering", "Pictures and videos")
     if options.head is not None:
         check_head(options.head)
-    if missing := [path for path in listener or () if not Path(path).exists()]:
+    audio, face = speaker_files(options.speaker)
+    if missing := [path for path in options.listener or () if not Path(path).exists()]:
         raise FileNotFoundError(f"There is no face track at {missing[0]}, nor a video or a saved listener.")
     clock = _Clock()
     with files_into(options.output) as folder:
         pipeline = load_pipeline(options.model, options.device)
         clock.lap("loading")
-        manner, manner_notes = read_listener(pipeline, listener, listener_fps, options)
+        manner, manner_notes = read_listener(pipeline, options)
         speaker = read_speaker(audio, face or None, options.speaker_fps, tracking_settings(options))
         notes = [*speaker.notes, *manner_notes]
         print("\n".join(notes))
@@ -126,7 +108,7 @@ def produce(
         reactions = react(pipeline, speaker, manner, options)
         clock.lap("reacting")
         write_reactions(folder, reactions, options.format, options.head)
-        draw_reactions(folder, reactions, speaker, title, video=not options.no_video)
+        draw_reactions(folder, reactions, speaker, title_of(options), video=not options.no_video)
         clock.lap("writing")
         files = sorted(file.name for file in folder.iterdir())
     seconds = len(reactions[0]) / FRAME_RATE
@@ -142,20 +124,19 @@ def produce(
     }
 
 
-def read_listener(
-    pipeline: ReactionPipeline, paths: Sequence[str] | None, fps: float | None, options: argparse.Namespace
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def read_listener(pipeline: ReactionPipeline, options: argparse.Namespace) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Whose manner, as arguments of the pipeline's call, and what was found in a recording.
 
     A folder holds a listener who was personalised, anything else is a recording; without a path it is nobody's.
     """
     from ..data.recordings import read_face
 
+    paths = options.listener
     if not paths:
         return {}, ()
     if len(paths) == 1 and Path(paths[0]).is_dir():
         return {"weight_shifts": personal(pipeline, options.model).load_listener(paths[0])}, ()
-    recorded = read_face(list(paths), fps, tracking_settings(options))
+    recorded = read_face(paths, options.listener_fps, tracking_settings(options))
     return {"listener_history": recorded.behaviour}, recorded.notes
 
 
@@ -201,7 +182,7 @@ def write_reactions(folder: Path, reactions: Sequence[Behaviour], forms: Sequenc
         write_face_track(reaction, folder / f"reaction_{number}.csv")
         write_face_track(reaction, folder / f"reaction_{number}.npy")
         for form in formats.FORMATS:
-            if form.name not in forms or form.name == "react2024":
+            if form.name not in forms:
                 continue
             path = folder / f"reaction_{number}_{form.name}{form.suffix}"
             if form.name == "glb":
@@ -222,6 +203,14 @@ def draw_reactions(folder: Path, reactions: Sequence[Behaviour], speaker: Record
         film(reaction_scene(reactions, speaker.behaviour, speaker.sound, title), folder / "reactions.mp4")
 
 
+def title_of(options: argparse.Namespace) -> str:
+    """What was put together, by file names: sound, face and listener need not be of the same conversation."""
+    parts = [(part, Path(path).name) for part, path in map(part_and_path, options.speaker)]
+    speaker = " + ".join(f"{part} of {name}" if part else name for part, name in parts)
+    listener = " + ".join(Path(path).name for path in options.listener or ())
+    return f"speaker {speaker}, " + (f"listener {listener}" if listener else "generic")
+
+
 class _Clock:
     """How long each part took, in seconds."""
 
@@ -232,7 +221,3 @@ class _Clock:
     def lap(self, what: str) -> None:
         now = time.perf_counter()
         self.laps[what], self._began = round(now - self._began, 2), now
-
-
-def _named(paths: Sequence[str]) -> str:
-    return " + ".join(Path(path).name for path in paths)

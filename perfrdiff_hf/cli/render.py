@@ -15,7 +15,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_tracking_options, tracking_settings
+from .options import (
+    add_speaker_options,
+    add_tracking_options,
+    counted,
+    refuse_idle,
+    speaker_files,
+    tracking_settings,
+)
 
 
 if TYPE_CHECKING:
@@ -24,35 +31,39 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".mp4", ".png")
+SIZE = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Whose faces, and where to."""
     parser.add_argument("face", nargs="+", type=Path, help="face tracks, videos, reactions.npz")
-    parser.add_argument("--speaker", nargs="+", metavar="FILE", help="the speaker's video, sound, face track")
-    parser.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    add_speaker_options(parser, required=False)
     parser.add_argument("--output", required=True, type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
-    parser.add_argument("--size", type=int, default=256, help="of a face in a video, in pixels (default 256)")
+    parser.add_argument("--size", type=counted, help=f"of a face in a video, in pixels (default {SIZE})")
     parser.add_argument("--title", default="", help="what stands above all")
     add_tracking_options(parser)
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """A file that can be written."""
+    """A file that can be written, and no option that would do nothing."""
     if options.output.suffix not in SUFFIXES:
         raise argparse.ArgumentTypeError(f"output must end in {', '.join(SUFFIXES)}; given: {options.output.name}")
+    if options.output.suffix != ".mp4":
+        refuse_idle(options, ("size",), "an output that ends in .mp4")
+    if not options.speaker:
+        refuse_idle(options, ("speaker_fps",), "a speaker")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Read and draw."""
-    from ..data.recordings import read_speaker, sort_files
+    from ..data.recordings import read_speaker
     from ..rendering.people import reaction_scene
     from ..rendering.strips import draw_strips, save_figure
 
     behaviour = sound = None
     notes: list[str] = []
     if options.speaker:
-        audio, tracks = sort_files(options.speaker)
+        audio, tracks = speaker_files(options.speaker)
         speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
         behaviour, sound = speaker.behaviour, speaker.sound
         notes += speaker.notes
@@ -63,7 +74,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.output.suffix == ".png":
         save_figure(draw_strips(scene), options.output)
     else:
-        film(scene, options.output, options.size)
+        film(scene, options.output, options.size or SIZE)
     print(f"Written to {options.output}")
     return {"output": options.output, "faces": len(reactions), "frames": scene.num_frames, "notes": notes}
 
@@ -79,7 +90,7 @@ def faces_in(path: Path, options: argparse.Namespace, notes: list[str]) -> list[
     return [recorded.behaviour]
 
 
-def film(scene: Scene, path: Path, size: int = 256) -> None:
+def film(scene: Scene, path: Path, size: int = SIZE) -> None:
     """A scene as a video, with a bar while it is drawn."""
     from ..progress import Progress
     from ..rendering.video import write_video

@@ -16,6 +16,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import add_device_option, load_pipeline
+
 
 if TYPE_CHECKING:
     from ..pipelines.reaction_pipeline import ReactionPipeline
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fixed", action="store_true", help="visitors make and remove no listeners")
     parser.add_argument("--face_model", type=Path, help="face_landmarker.task (default: as `track` downloads it)")
     parser.add_argument("--head", type=Path, help="a .glb with ARKit-named morph targets instead of our own head")
-    parser.add_argument("--device", default="auto", help="cuda, cpu, ...; auto (default) takes a GPU if there is one")
+    add_device_option(parser)
     parser.add_argument("--install", action="store_true", help="fetch the page's libraries through npm, and end")
     parser.add_argument("--page_dir", type=Path, help="where these libraries lie (default: in the user's cache)")
     network = parser.add_argument_group("network")
@@ -112,8 +114,6 @@ def load_models(names: list[str], device: str) -> dict[str, ReactionPipeline]:
     Raises:
         ValueError: if two have the same.
     """
-    from .options import load_pipeline
-
     models: dict[str, ReactionPipeline] = {}
     for name in names:
         short = Path(name).resolve().name if Path(name).exists() else name

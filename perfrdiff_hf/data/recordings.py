@@ -146,24 +146,36 @@ def read_reactions(path: PathLike) -> list[Behaviour]:
     return [Behaviour(emotion=one, coefficients=other) for one, other in zip(emotion, coefficients)]
 
 
-def sort_files(paths: Sequence[PathLike]) -> tuple[PathLike | None, list[PathLike]]:
+def sort_files(
+    paths: Sequence[PathLike], sound: Sequence[PathLike] = (), face: Sequence[PathLike] = ()
+) -> tuple[PathLike | None, list[PathLike]]:
     """Which of one person's files holds the sound, and which the face: `audio` and `face` of `read_speaker`.
 
-    A video gives both, or what the other files do not.
+    Args:
+        paths: videos, sounds and face tracks; a video gives both, or what the other files do not.
+        sound: a file of which the sound alone is wanted.
+        face: files of which the face alone is wanted.
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        ValueError: if two files hold sound, or two videos are given.
+        ValueError: if there are two sounds, or a video's face and another, or nothing is left for a video to give.
     """
-    if missing := [path for path in paths if not Path(path).is_file()]:
+    given = [*paths, *sound, *face]
+    if missing := [path for path in given if not Path(path).is_file()]:
         raise FileNotFoundError(f"There is no file {missing[0]}.")
     held = {path: _held_by(Path(path)) for path in paths}
     videos = [path for path in paths if "pictures" in held[path]]
-    sounds = [path for path in paths if held[path] == {"sound"}]
-    tracks = [path for path in paths if not held[path]]
-    if len(videos) > 1 or len(sounds) > 1:
-        named = ", ".join(str(path) for path in paths)
-        raise ValueError(f"One person has one video and one sound at most; given: {named}.")
+    sounds = [*sound, *(path for path in paths if held[path] == {"sound"})]
+    tracks = [*face, *(path for path in paths if not held[path])]
+    is_mixed = len(tracks) > 1 and any(is_video(Path(path)) for path in tracks)
+    if len(videos) > 1 or len(sounds) > 1 or is_mixed:
+        named = ", ".join(str(path) for path in given)
+        raise ValueError(
+            "One person has one sound and one face at most (a video, a track, or REACT2024's csv and npy). Say which "
+            f"file is meant as sound and which as face, if only one part of it is; given: {named}."
+        )
+    if videos and tracks and (sounds or "sound" not in held[videos[0]]):
+        raise ValueError(f"Nothing is left for {videos[0]} to give beside the other files; leave it out.")
     sounds += [path for path in videos if "sound" in held[path]]
     return (sounds[0] if sounds else None), (tracks or videos)
 

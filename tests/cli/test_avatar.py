@@ -117,6 +117,12 @@ def test_misuse(face: str, tmp_path: Path, misused, refused) -> None:
     misused("avatar", face, "--output", "a.glb", "--send", "vmc", match="give either output or send")
     misused("avatar", face, "--output", "a.fbx", match=r"output must end in \.glb, \.csv")
     misused("avatar", face, "--output", "a.csv", "--head", "b.glb", match=r"head is for an output that ends in \.glb")
+    for option in (("--host", "::1"), ("--port", "9"), ("--fps", "60")):
+        misused("avatar", face, "--output", "a.glb", *option, match=f"{option[0][2:]} is for send")
+    for way in (("--output", "a.glb"), ("--output", "a.csv"), ("--send", "vmc")):
+        misused("avatar", face, *way, "--size", "64", match=r"size is for an output that ends in \.mp4, \.png")
+    for way in (("--output", "a.mp4"), ("--send", "vmc")):
+        misused("avatar", face, *way, "--at", "0", match=r"at is for an output that ends in \.png")
     refused("avatar", face, "--output", tmp_path / "a.glb", "--head", tmp_path / "no.glb", match="There is no head at")
     refused("avatar", "no.npy", "--output", tmp_path / "a.glb", match=r"no face track at no\.npy")
     refused("avatar", face, "--output", tmp_path / "no" / "a.glb", match="There is no folder")

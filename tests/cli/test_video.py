@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,31 @@ def test_sound_beside_a_track_is_what_the_video_has(
     assert "speech.wav: 3.0 s of sound" in printed and printed.count("the speaker's sound is not given") == 1
 
 
+def test_a_part_of_a_file_is_named(
+    model: str, film: str, track: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The sound of one video with the face of another, and half a video."""
+    few = ("--model", model, "--num_reactions", "1", "--no_video", *FAST)
+    times = np.arange(80) / 30
+    other = str(write_film(tmp_path / "other.mp4", 0.5 + 0.3 * np.cos(times), times, np.zeros(20000)))
+    made, said = {}, {}
+    for name, files in {
+        "sorted": [film, track],
+        "named": [f"face={track}", f"sound={film}"],
+        "two_videos": [f"sound={film}", f"face={other}"],
+        "sound": [f"sound={film}"],
+        "face": [f"face={film}"],
+    }.items():
+        capsys.readouterr()
+        assert main(["react", *few, "--speaker", *files, "--output", str(tmp_path / name)]) == 0
+        made[name], said[name] = np.load(tmp_path / name / "reactions.npz")["reactions"], capsys.readouterr().out
+    np.testing.assert_array_equal(made["sorted"], made["named"])
+    assert re.search(rf"{re.escape(film)}: \d\.\d s of sound", said["two_videos"])
+    assert f"{other}: video, tracked by brightness" in said["two_videos"]
+    assert "the speaker's face is not given" in said["sound"] and "tracked by" not in said["sound"]
+    assert "the speaker's sound is not given" in said["face"] and "tracked by brightness" in said["face"]
+
+
 def test_all_formats(model: str, film: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
     forms = ("npz", "live_link", "llv", "arkit_json", "glb")
@@ -144,13 +170,16 @@ def test_misuse(model: str, film: str, track: str, tmp_path: Path, misused, refu
     misused("track", film, match="give a video and an output")
     misused("track", film, "--output", "a.mp4", match=r"output must end in \.npz")
     misused("render", track, "--output", "a.gif", match=r"output must end in \.mp4, \.png")
+    misused("render", track, "--output", "a.png", "--size", "64", match=r"size is for an output that ends in \.mp4")
+    misused("render", track, "--output", "a.mp4", "--size", "0", match="size: must be a whole number from 1 on")
+    misused("render", track, "--output", "a.mp4", "--speaker_fps", "30", match="speaker_fps is for a speaker")
     misused("track", film, "--quiet", "--json", match="not allowed with")
     refused("track", film, "--output", tmp_path / "no" / "a.npz", match="There is no folder")
     refused("track", film, "--output", tmp_path / "a.npz", "--neutral_seconds", "3", "2", match="two rising times")
     refused("track", film, "--output", tmp_path / "a.npz", "--expression_model", "no.whl", match="no expression model")
     react = ("react", "--model", model, "--output", output, *FAST)
     refused(*react, "--speaker", film, "none.wav", match="There is no file none.wav")
-    refused(*react, "--speaker", film, film, match="one video and one sound at most")
+    refused(*react, "--speaker", film, film, match="one sound and one face at most")
     refused(*react, "--speaker", film, "--listener", tmp_path, match="no listener|weight_shifts")
     refused("react", "--model", tmp_path, "--output", output, "--speaker", film, match="no saved pipeline")
     refused("personalise", "none.mp4", "--model", model, "--output", output, match="no face track at none.mp4")
@@ -170,6 +199,8 @@ def test_mistakes_are_found_before_the_video_is_tracked(
     refused(*react, "--listener", tmp_path, match="no listener|weight_shifts")
     misused(*react, "--num_reactions", "0", match="num_reactions: must be a whole number from 1 on; given: 0")
     misused(*react, "--head", "my.glb", match="head is for --format glb")
+    misused(*react, "--listener_fps", "30", match="listener_fps is for a listener")
+    misused(*react, "--format", "react2024", match="invalid choice: 'react2024'")
     refused("personalise", film, "--model", tmp_path, "--output", tmp_path / "out", match="no saved pipeline")
     monkeypatch.setattr("perfrdiff_hf.extras.find_spec", lambda module: None if module == "matplotlib" else object())
     refused(*react, match=r"need matplotlib.*perfrdiff_hf\[rendering\]")

@@ -121,10 +121,41 @@ def test_files_are_sorted_by_what_they_hold(tmp_path: Path) -> None:
     assert sort_files([film, track]) == (film, [track])
     assert sort_files([sound, track]) == (sound, [track])
     assert sort_files([sound]) == (sound, [])
-    with pytest.raises(ValueError, match="one video and one sound at most"):
-        sort_files([sound, sound])
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.wav"):
         sort_files([film, tmp_path / "none.wav"])
+
+
+def test_a_part_of_a_file(tmp_path: Path) -> None:
+    """Half a video, the sound of one with the face of another, and files that contradict each other."""
+    film, other, silent = (tmp_path / name for name in ("film.mp4", "other.mp4", "silent.mp4"))
+    for path, noise in ((film, 0.1 * np.ones(4000)), (other, 0.1 * np.ones(4000)), (silent, None)):
+        write_film(path, np.full(10, 0.5), np.arange(10) / 25, noise)
+    sound, track = tmp_path / "sound.wav", tmp_path / "track.npy"
+    soundfile.write(sound, np.zeros(4000), 8000)
+    np.save(track, np.tile(MEAN_FACE, (10, 1)))
+    assert sort_files([], sound=[film]) == (film, [])
+    assert sort_files([], face=[film]) == (None, [film])
+    assert sort_files([], sound=[film], face=[other]) == (film, [other])
+    assert sort_files([other], sound=[film]) == (film, [other])
+    assert sort_files([other], face=[film]) == (other, [film])
+    for paths, more in (
+        ([film, other], {}),
+        ([sound, sound], {}),
+        ([sound], {"sound": [film]}),
+        ([track], {"face": [film]}),
+        ([], {"face": [film, other]}),
+    ):
+        with pytest.raises(ValueError, match=r"one sound and one face at most.*given: .*\."):
+            sort_files(paths, **more)
+    for paths, more in (
+        ([sound, track, film], {}),
+        ([track, silent], {}),
+        ([film], {"sound": [sound], "face": [other]}),
+    ):
+        with pytest.raises(ValueError, match=r"Nothing is left for .*mp4 to give"):
+            sort_files(paths, **more)
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.wav"):
+        sort_files([film], sound=[tmp_path / "none.wav"])
 
 
 def test_several_reactions_in_one_file(tmp_path: Path) -> None:
