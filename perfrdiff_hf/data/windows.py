@@ -104,10 +104,10 @@ class ReactionWindows(ClipExamples):
         negatives: inappropriate reactions for each speaker window, drawn with repetition; 0 has none.
 
     Raises:
-        ValueError: if a clip is shorter than two windows, `lag` is out of range or meets `max_shown_frames`, the
-            matrix does not fit, a row has no appropriate reaction or, with `negatives`, no other, coefficients are
-            lacking where movement is wanted, or there is history and `num_reactions` is not 1, coefficients are
-            lacking or a listener has one clip only.
+        ValueError: if a clip is shorter than two windows, `lag` is out of range or meets `max_shown_frames`,
+            `context_windows` are longer than all data, the matrix does not fit, a row has no appropriate reaction or,
+            with `negatives`, no other, coefficients are lacking where movement is wanted, or there is history and
+            `num_reactions` is not 1, coefficients are lacking or a listener has one clip only.
     """
 
     def __init__(
@@ -148,6 +148,12 @@ class ReactionWindows(ClipExamples):
         self.negatives = negatives
         if negatives:
             check_inappropriate(arrays, appropriate)
+        if (total := int(arrays.num_frames.sum())) < self.context_frames:
+            raise ValueError(f"context_windows ({context_windows}) must fit into the data, which have {total} frames.")
+        lengths = (window_size, self.context_frames)
+        self._windows = {
+            (stream, count): _windows(values, count) for stream, values in arrays.flat.items() for count in lengths
+        }
         self._rest: np.ndarray | None = None
         if with_movement:
             check_streams(arrays, "coefficients")
@@ -180,11 +186,14 @@ class ReactionWindows(ClipExamples):
 
     def _frames(self, stream: str, rows: np.ndarray, begin: np.ndarray, count: int) -> np.ndarray:
         """`(..., count, width)` of a stream from frame `begin` of each row on; both `(...)`."""
-        flat, offsets = self.arrays.flat[stream], self.arrays.offsets[rows]
         # Whole windows are copied several times as fast as frames that are looked up one by one.
-        values = _windows(flat, count)[np.where(begin < 0, 0, offsets + begin)]
+        flat, offsets, windows = self.arrays.flat[stream], self.arrays.offsets[rows], self._windows[stream, count]
+        early = begin < 0
+        if not early.any():
+            return windows[offsets + begin]
+        values = windows[np.where(early, 0, offsets + begin)]
         values[begin <= -count] = self._unseen[stream]
-        cut = (begin < 0) & (begin > -count)
+        cut = early & (begin > -count)
         if cut.any():
             frames = begin[cut][:, None] + np.arange(count)
             seen = flat[offsets[cut][:, None] + np.maximum(frames, 0)]
