@@ -343,7 +343,7 @@ def test_what_does_not_fit_is_named(arrays, appropriate, tmp_path):
     single = ClipArrays.from_dataset(made_up(["N/0/b", "N/0/a"], [60, 60]), tmp_path)
     with pytest.raises(ValueError, match="N/0/a has one clip only"):
         ReactionWindows(single, np.ones((2, 2), dtype=bool), 1, W, history_frames=20)
-    with pytest.raises(ValueError, match="context_windows .* must fit into the data, which have 120 frames"):
+    with pytest.raises(ValueError, match=r"context_windows .* must fit into the data, which have 120 frames"):
         ReactionWindows(single, np.ones((2, 2), dtype=bool), 1, W, context_windows=120 // W + 1)
     with pytest.raises(ValueError, match="at least two listeners"):
         StyleClips(single, np.ones((2, 2), dtype=bool))
