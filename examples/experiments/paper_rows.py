@@ -44,12 +44,14 @@ class Row:
         kind: how it is measured, a name in `row_measures.MEASURES`.
         model: a name in `MODELS`; None needs none.
         what: plain arguments of the measuring.
+        split: whose listeners it is measured on: those to report on, or `val`, those to tune on.
     """
 
     name: str
     kind: str
     model: str | None = None
     what: Mapping[str, Any] = field(default_factory=dict)
+    split: str = "test"
 
 
 def offline(system: str) -> str:

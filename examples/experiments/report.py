@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.plot and options.table not in paper_tables.TABLES:
         parser.error(f"--plot needs --table with one of {', '.join(paper_tables.TABLES)}.")
     if options.table in TABLES:
-        print(compared(TABLES[options.table], options.results / options.table).markdown())
+        print(compared(TABLES[options.table], options.results / f"table{options.table}").markdown())
         return 0
     if options.table == "1" and not options.latex:
         print(table_1.page(options.results))
@@ -260,14 +260,18 @@ def checked(goals: tuple[Goal, ...], worlds: dict[str, Figures]) -> tuple[Table,
 
 
 def compared(measures: tuple[Goal, ...], folder: Path) -> Table:
-    """Each result file as a row, the best personal share first; the first column with its interval over listeners.
+    """Each row that was made, the best personal share first; the first column with its interval over listeners.
 
     Raises:
         FileNotFoundError: if there are none.
     """
-    found = {path.stem: Figures([json.loads(path.read_text(encoding="utf-8"))]) for path in folder.glob("*.json")}
-    if not found:
+    runs = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        made = json.loads(path.read_text(encoding="utf-8"))
+        runs[made["row"]].append(made["figures"])
+    if not runs:
         raise FileNotFoundError(f"There are no results in {folder}.")
+    found = {name: Figures(of_row) for name, of_row in runs.items()}
     first, *others = measures
     everybody = {name: np.arange(figures.num_listeners) for name, figures in found.items()}
     order = sorted(found, key=lambda name: -first.measure(found[name], everybody[name]))

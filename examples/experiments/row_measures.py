@@ -43,12 +43,13 @@ class Bench:
 
     Args:
         corpus: the data.
-        task: PMAFRG on the test listeners.
+        task: PMAFRG on the listeners of the split.
         config: with which the model was trained, or would be.
         num_reactions: to each clip.
         seed: of the noise.
         reactions: folder in which reactions are kept.
         pipeline: of the row's model; None where it has none.
+        split: whose listeners it is measured on.
     """
 
     corpus: Corpus
@@ -58,11 +59,12 @@ class Bench:
     seed: int
     reactions: Path
     pipeline: ReactionPipeline | None = None
+    split: str = "test"
 
     @property
     def arrays(self) -> ClipArrays:
-        """All clips of the test listeners."""
-        return self.corpus.split("test").arrays
+        """All clips of the listeners."""
+        return self.corpus.split(self.split).arrays
 
     @property
     def hop(self) -> int:
@@ -120,7 +122,7 @@ def reference(bench: Bench, system: str) -> Figures:
     """
     task, frames = bench.task, bench.task.num_frames
     if system in ORACLE_NAMES:
-        rows = oracle_rows(bench.corpus.data_dir, "test", task.paths, bench.num_reactions, bench.hop, bench.seed)
+        rows = oracle_rows(bench.corpus.data_dir, bench.split, task.paths, bench.num_reactions, bench.hop, bench.seed)
     else:
         training = bench.corpus.split("train").arrays
         reactions = stacked(training, frames) if int(training.num_frames.min()) >= frames else None

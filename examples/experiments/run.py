@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import os
 import platform
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 import parts
 import torch
 import yaml
+from ablations import ABLATED, ABLATIONS, ablation
 from paper_rows import COMPARED, EDITS, GENERIC, TABLES, Model, Row
 from paper_rows import MODELS as PAPER_MODELS
 from row_measures import MEASURES as PAPER_MEASURES
@@ -55,10 +57,10 @@ from perfrdiff_hf.training.saving import feature_extractor_of, forget_stage
 RESULTS = Path(__file__).parents[2] / "results"
 # Of a folder of models: how long each of its stages took, by the clock and on the processors.
 SECONDS, PROCESSOR_SECONDS = "seconds.json", "processor_seconds.json"
-MODELS = {**PAPER_MODELS, **STUDENTS}
-MEASURES = {**PAPER_MEASURES, "sampling": sampling}
+MODELS = {**PAPER_MODELS, **STUDENTS, **ABLATED}
+MEASURES = {**PAPER_MEASURES, "sampling": sampling, "ablation": ablation}
 # By the name that an option gives them; `all` is those of the paper.
-ROWS = {**TABLES, "sampling": SAMPLING}
+ROWS = {**TABLES, "sampling": SAMPLING, "ablations": ABLATIONS}
 SHARED = ("emotion_vae", "style_encoder", "denoiser")
 # Enough to see every row start and end; what such rows say is worth nothing.
 QUICK = {
@@ -77,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     parts.speak()
     corpus = Corpus(options.world, options.cache_dir)
-    digests = {split: corpus.digest(split) for split in ("train", "test")}
+    digest = functools.cache(corpus.digest)
     base = load_config(options.config, of_the_recipe(options.overrides)).to_dict()
     tables = list(TABLES) if options.table == "all" else [options.table]
     for seed in options.seeds:
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
                 if not options.rows or row.name in options.rows:
                     if options.adapting_steps and "steps" in row.what:
                         row = replace(row, what={**row.what, "steps": options.adapting_steps})
-                    Maker(options, corpus, digests, {**base, "seed": seed}).make(table, row)
+                    Maker(options, corpus, digest, {**base, "seed": seed}).make(table, row)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -146,16 +148,16 @@ class Maker:
     Args:
         options: see `parse`.
         corpus: the data.
-        digests: of its splits.
+        digest: of a split of them.
         base: the configuration of the recipe as plain values, with the seed.
     """
 
     def __init__(
-        self, options: argparse.Namespace, corpus: Corpus, digests: Mapping[str, str], base: Mapping[str, Any]
+        self, options: argparse.Namespace, corpus: Corpus, digest: Callable[[str], str], base: Mapping[str, Any]
     ):
         self.options = options
         self.corpus = corpus
-        self.digests = digests
+        self.digest = digest
         self.base = base
         self.seed = int(base["seed"])
 
@@ -197,9 +199,8 @@ class Maker:
     def made_with(self, row: Row, config: TrainingConfig, stages: tuple[str, ...]) -> dict[str, Any]:
         """Everything that decides a row's figures, as plain values: no more of the training than stages that count."""
         what = {"kind": row.kind, **row.what, "num_reactions": self.options.num_reactions}
-        return json.loads(
-            json.dumps({"training": _learned(config, stages), "measured": what, "data": dict(self.digests)})
-        )
+        data = {split: self.digest(split) for split in ("train", row.split)}
+        return json.loads(json.dumps({"training": _learned(config, stages), "measured": what, "data": data}))
 
     def config_of(self, model: Model) -> TrainingConfig:
         """The configuration of a model: the recipe with what the model changes."""
@@ -287,7 +288,7 @@ class Maker:
             saved = (read_report(folder / stage.name) or {}).get("settings")
         else:
             saved = settings_in(checkpoints_of(folder, stage.name), LATEST)
-        asked = settings_of_stage(stage, config, folder, self.digests["train"])
+        asked = settings_of_stage(stage, config, folder, self.digest("train"))
         return saved is not None and saved != json.loads(json.dumps(asked))
 
     def bench(self, config: TrainingConfig, model: Model, folder: Path | None, row: Row) -> Bench:
@@ -295,12 +296,13 @@ class Maker:
         options = self.options
         return Bench(
             self.corpus,
-            load_task(options.world, "test", "pmafrg", options.cache_dir),
+            load_task(options.world, row.split, "pmafrg", options.cache_dir),
             config,
             options.num_reactions,
             self.seed,
             options.work / "reactions" / f"{folder_name(row.model or 'none')}-seed{self.seed}",
             None if folder is None else assembled(folder, model, config, self.corpus),
+            row.split,
         )
 
 

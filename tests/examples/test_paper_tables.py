@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import run
 import yaml
+from ablations import ABLATED, WHOLE
 from paper_rows import MODELS, TABLES
 from PIL import Image
 
@@ -77,8 +78,9 @@ def test_every_row_has_a_model_and_settings_that_training_knows(place):
     recipe = maker.config_of(run.Model())
     same = {name for name, model in MODELS.items() if maker.config_of(model) == recipe}
     assert same == {"generic", "weight editing, low rank"}
-    for rows in TABLES.values():
-        assert all(row.model is None or row.model in MODELS for row in rows)
+    assert recipe not in [maker.config_of(model) for model in ABLATED.values()]
+    for rows in run.ROWS.values():
+        assert all(row.model is None or row.model in run.MODELS for row in rows)
         assert len({run.folder_name(row.name) for row in rows}) == len(rows)
 
 
@@ -129,6 +131,19 @@ def test_other_tables_are_evaluations_of_models_that_are_there(place):
     assert of_clip[0]["systems"]["clip 1 as history"] == own != of_clip[1]["systems"]["clip 2 as history"]
     styles = figures(make(place, "4b", "10 s") / "10_s-seed0.json")
     assert len(styles["places"]) == 12 and len(styles["persons_found"]) == 4 and -1 <= styles["silhouette"] <= 1
+
+
+def test_ablations_are_measured_on_the_listeners_to_tune_on(place, capsys):
+    folder = make(place, "ablations", WHOLE, "no guidance", "emotion alone")
+    found = {json.loads(path.read_text())["row"]: figures(path) for path in folder.iterdir()}
+    assert set(found) == {WHOLE, "no guidance", "emotion alone"}
+    test = figures(place / "results" / "table3" / "weight_editing_low_rank-seed0.json")["listeners"]
+    assert all(len(row["listeners"]) == 2 and not set(row["listeners"]) & set(test) for row in found.values())
+    own = {name: json.dumps(row["systems"]["personalised"]) for name, row in found.items()}
+    assert len(set(own.values())) == 3
+    report = runpy.run_path(str(Path(run.__file__).with_name("report.py")))
+    assert report["main"](["--table", "ablations", "--results", str(place / "results")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 5
 
 
 def test_what_is_heard_decides_and_what_is_edited_too(place):
