@@ -7,6 +7,7 @@
     python examples/experiments/report.py --check table1
     python examples/experiments/report.py --check tables
     python examples/experiments/report.py --check sampling
+    python examples/experiments/report.py --page docs/tables.md
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
 listeners.
@@ -26,6 +27,7 @@ import numpy as np
 import paper_tables
 import sampling_report
 import table_1
+import tables_page
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.controls import ANOTHER_FACE, ANOTHER_HISTORY, GENERIC, NO_MOVEMENT, PERSONALISED
@@ -191,12 +193,18 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", choices=(*CHECKS, *CHECKED_TABLES))
     what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, "sampling"))
+    what.add_argument("--page", type=Path, help="of all tables of the paper, to write")
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--plot", type=Path, help="picture of a table of the paper to write, such as table3.png")
     options = parser.parse_args(arguments)
     if options.plot and options.table not in paper_tables.TABLES:
         parser.error(f"--plot needs --table with one of {', '.join(paper_tables.TABLES)}.")
+    if options.page:
+        text = tables_page.page(options.results)
+        with file_beside(options.page) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return 0
     if options.table in TABLES:
         print(compared(TABLES[options.table], options.results / f"table{options.table}").markdown())
         return 0

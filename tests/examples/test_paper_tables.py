@@ -191,6 +191,17 @@ def test_data_without_a_known_truth_go_without_oracles(place, capsys):
     assert (place / "results" / "table1" / "mime-seed0.json").exists()
 
 
+def test_all_tables_stand_on_one_page(place):
+    report = runpy.run_path(str(Path(run.__file__).with_name("report.py")))
+    told = ["--results", str(place / "results"), "--page", str(place / "tables.md")]
+    assert report["main"](told) == 0
+    page = (place / "tables.md").read_text()
+    for name in ("1", "2", "3", "4", "5", "6"):
+        assert f"## Table {name}: " in page
+    assert "## Figure 4b: " in page and "| weight editing, low rank | 1 |" in page and "| mime | 1 |" in page
+    assert "table 3: weight editing, low rank > generic" in page
+
+
 def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
     told = run.parse(["--table", "3", f"--world={tmp_path}/w", "--work", f"{tmp_path}/k", "generic"])
     assert str(tmp_path) not in " ".join(told.command)
