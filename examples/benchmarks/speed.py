@@ -1,4 +1,4 @@
-"""How fast a teacher and its students are at the official size, eager and compiled, and where the time goes.
+"""How fast a teacher and its students are at the official size, in four forms, and where the time goes.
 
     python examples/benchmarks/speed.py --output results/sampling/speed.json  # some minutes on free cores
     python examples/benchmarks/speed.py --live 8 32 --minutes 10  # also many listeners at once, in real time
@@ -69,7 +69,9 @@ def main() -> None:
     options = parser.parse_args()
     pipe = official_pipeline()
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
-    forms = {"eager": pipe} if options.eager else {"eager": pipe, "compiled": compiled(pipe)}
+    forms = {"eager": pipe, "bfloat16": in_bfloat16(pipe)}
+    if not options.eager:
+        forms |= {"compiled": compiled(pipe), "bfloat16, compiled": compiled(forms["bfloat16"])}
     ways = [way for way in WAYS if not options.steps or way[0] in options.steps]
     found = ways_table(forms, ways, options.windows, options.latency_windows)
     for name, form in forms.items():
@@ -81,6 +83,11 @@ def main() -> None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(options.output) as beside:
             beside.write_text(json.dumps({"machine": machine(), "ways": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
+    """The same pipeline with a denoiser that computes in bfloat16."""
+    return PerFRDiffPipeline(**{**pipe.components, "denoiser": copy.deepcopy(pipe.denoiser).to(torch.bfloat16)})
 
 
 def compiled(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:

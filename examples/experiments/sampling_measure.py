@@ -9,6 +9,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import quality
+import torch
 from row_measures import Bench, Figures
 
 from perfrdiff_hf.baselines.reference import Row
@@ -22,13 +23,16 @@ from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 PLACE = "sampling"
 
 
-def sampling(bench: Bench, scheduler: str | None = None, settings: Mapping[str, Any] | None = None) -> Figures:
+def sampling(
+    bench: Bench, scheduler: str | None = None, settings: Mapping[str, Any] | None = None, dtype: str = "float32"
+) -> Figures:
     """A personal model sampled in another way, with its listeners' own histories, others', and without.
 
     Args:
         bench: with the model.
         scheduler: of diffusers, by the name of its class; None: the model's own.
         settings: of the call; None: the model's own.
+        dtype: in which the denoiser computes.
 
     Returns:
         Also the motion distance for each listener, between all reactions to its clips and the recorded ones.
@@ -37,6 +41,7 @@ def sampling(bench: Bench, scheduler: str | None = None, settings: Mapping[str, 
     assert isinstance(pipeline, PerFRDiffPipeline)
     if scheduler is not None:
         pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
+    pipeline.denoiser.to(getattr(torch, dtype))
     pipeline.register_to_config(sampling={**pipeline.sampling, **(settings or {})})
     rows = bench.react(manners_of(pipeline, bench.arrays, ["another_history"]), place=PLACE)
     figures = bench.scored(rows)

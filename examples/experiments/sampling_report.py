@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from paper_rows import Row
 from paper_tables import Made, read_table
-from sampling_rows import SAMPLING, STUDENTS, TEACHER
+from sampling_rows import BFLOAT16, SAMPLING, STUDENTS, TEACHER
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY
 from perfrdiff_hf.evaluation.reacting import folder_name
@@ -64,7 +64,7 @@ def check_sampling(results: Path) -> tuple[Table, int]:
     missed = len(lacking)
     good = [
         row for row in _looked_at()
-        if row.name in STUDENTS and row.name in made and TEACHER in made
+        if row.model in STUDENTS and row.name in made and TEACHER in made
         and not _outside(made[row.name], made[TEACHER])
     ]  # fmt: skip
     for title, measure, most in (
@@ -80,7 +80,7 @@ def check_sampling(results: Path) -> tuple[Table, int]:
 
 
 def _looked_at() -> list[Row]:
-    return [row for row in SAMPLING if row.name == TEACHER or row.name in STUDENTS]
+    return [row for row in SAMPLING if row.name == TEACHER or row.model in STUDENTS]
 
 
 def _header() -> list[str]:
@@ -150,14 +150,15 @@ def _speed(results: Path) -> dict[str, Any]:
 
 
 def _seconds(row: Row, speed: dict[str, Any]) -> dict[str, Any]:
-    """What was measured for the steps and the guidance of a row: figures by the form of the model."""
-    return speed.get(way_of(row), {})
+    """What was measured for the steps, the guidance and the arithmetic of a row: figures by the form of the model."""
+    of_half = row.what.get("dtype") == BFLOAT16
+    return {form: found for form, found in speed.get(way_of(row), {}).items() if (BFLOAT16 in form) == of_half}
 
 
 def way_of(row: Row) -> str:
     """What decides the time of a row: its steps, and which of them are guided."""
-    if row.name in STUDENTS:
-        return f"{STUDENTS[row.name].settings['models.student_denoiser.num_inference_steps']} steps, none"
+    if row.model in STUDENTS:
+        return f"{STUDENTS[row.model].settings['models.student_denoiser.num_inference_steps']} steps, none"
     return row.name.partition(", ")[2]
 
 

@@ -24,6 +24,8 @@ STEPS = (50, 20, 10, 6, 4, 2, 1)
 # With one step all solvers are DDIM, and with many they end where it does.
 FEWER_STEPS = (20, 10, 6, 4, 2)
 STUDENT_STEPS = (10, 4, 2, 1)
+# In which a denoiser may compute; noise and steps stay in float32.
+BFLOAT16 = "bfloat16"
 # What students are to keep up with.
 TEACHER = "DDIM, 50 steps, interval"
 DISTIL_STEPS = "stages.student_denoiser.max_steps"
@@ -59,4 +61,5 @@ SAMPLING = (
         for guidance in GUIDANCE
     ),
     *(Row(name, "sampling", name) for name in STUDENTS),
+    *(Row(f"{name}, {BFLOAT16}", "sampling", name, {"dtype": BFLOAT16}) for name in STUDENTS),
 )

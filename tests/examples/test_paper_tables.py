@@ -165,8 +165,11 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
 
 
 def test_ways_of_sampling_and_students_stand_on_the_recipe(place):
-    folder = make(place, "sampling", "--distil_steps", "2", "LCM, 2 steps, none", "student, 2 steps")
-    assert {path.stem for path in folder.iterdir()} == {"lcm_2_steps_none-seed0", "student_2_steps-seed0"}
+    rows = ("LCM, 2 steps, none", "student, 2 steps", "student, 2 steps, bfloat16")
+    folder = make(place, "sampling", "--distil_steps", "2", *rows)
+    assert {path.stem for path in folder.iterdir()} == {f"{run.folder_name(row)}-seed0" for row in rows}
+    whole, half = (figures(folder / f"{run.folder_name(row)}-seed0.json")["systems"] for row in rows[1:])
+    assert whole != half
     for path in folder.iterdir():
         own = figures(path)["systems"]["personalised"]["listeners"]
         assert len(own["FRRea-motion"]) == len(own["FRDiv"]) == 4 and min(own["FRRea-motion"]) > 0

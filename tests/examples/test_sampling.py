@@ -15,6 +15,7 @@ import sampling_report
 from sampling_rows import SAMPLING, STUDENTS, TEACHER
 
 
+ROWS_OF_STUDENTS = [row.name for row in SAMPLING if row.model in STUDENTS]
 EXAMPLES = Path(run.__file__).resolve().parents[1]
 TEN = "*ten reactions, real-time factor <= 0.2, quality of the teacher*"
 ONE = "*one reaction, p95 of the delay, s <= 0.1, quality of the teacher*"
@@ -53,7 +54,7 @@ def write_speed(results: Path, ten: float = 0.15) -> None:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     write(tmp_path, TEACHER, made(TEACHER))
-    for name in STUDENTS:
+    for name in ROWS_OF_STUDENTS:
         write(tmp_path, name, made(name))
     write_speed(tmp_path)
     return tmp_path
@@ -106,6 +107,18 @@ def test_more_correlation_and_less_motion_are_no_loss(results, capsys):
     assert check(results, capsys)[0] == 0
 
 
+def test_a_row_in_bfloat16_has_the_time_of_bfloat16_and_no_other(results, capsys):
+    path = results / "sampling" / "speed.json"
+    ways = json.loads(path.read_text())["ways"]
+    ways["4 steps, none"]["bfloat16, compiled"] = {"ten, real-time factor": 0.012, "one, p95 s": 0.03}
+    path.write_text(json.dumps({"ways": ways}))
+    _, lines = check(results, capsys)
+    assert "0.1500" in lines["student, 4 steps"] and "0.0120" not in lines["student, 4 steps"]
+    assert "0.0120" in lines["student, 4 steps, bfloat16"]
+    write(results, "student, 4 steps, bfloat16", made("student, 4 steps, bfloat16", FRDiv=0.01))
+    assert check(results, capsys)[1][TEN].endswith("| met by student, 4 steps: 0.1500 |")
+
+
 def test_what_is_slow_or_missing_is_missed(results, capsys):
     write_speed(results, ten=0.25)
     code, lines = check(results, capsys)
@@ -118,7 +131,7 @@ def test_what_is_slow_or_missing_is_missed(results, capsys):
 
 def test_the_table_shows_what_was_made_and_names_the_rest(results):
     table, note = sampling_report.sampling_table(results)
-    assert [str(row[0]) for row in table.rows] == [TEACHER, *STUDENTS]
+    assert [str(row[0]) for row in table.rows] == [TEACHER, *ROWS_OF_STUDENTS]
     assert "Not made yet: DDIM, 50 steps, none" in note
     assert len({row.name for row in SAMPLING}) == len(SAMPLING)
     with pytest.raises(FileNotFoundError, match="no rows of the table sampling"):
@@ -147,10 +160,10 @@ def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path,
     monkeypatch.setattr(sys, "argv", ["speed.py", *words])
     speed.main()
     found = json.loads((tmp_path / "speed.json").read_text())
-    assert set(found["ways"]) == {"1 steps, none"} and set(found["ways"]["1 steps, none"]) == {"eager"}
+    assert set(found["ways"]) == {"1 steps, none"} and set(found["ways"]["1 steps, none"]) == {"eager", "bfloat16"}
     figures = found["ways"]["1 steps, none"]["eager"]
     assert all(value > 0 for value in figures.values()) and figures["one, p50 s"] <= figures["one, p95 s"]
     printed = capsys.readouterr().out
     assert "matrix products" in printed and "3 listeners, hop 10, 1 evaluations" in printed
     known = {f"{steps} steps, {guidance}" for steps, guidance in speed.WAYS}
-    assert {sampling_report.way_of(row) for row in SAMPLING if row.name == TEACHER or row.name in STUDENTS} <= known
+    assert {sampling_report.way_of(row) for row in SAMPLING if row.name == TEACHER or row.model in STUDENTS} <= known
