@@ -87,7 +87,8 @@ def main() -> None:
 
 def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
     """The same pipeline with a denoiser that computes in bfloat16."""
-    return PerFRDiffPipeline(**{**pipe.components, "denoiser": copy.deepcopy(pipe.denoiser).to(torch.bfloat16)})
+    denoiser: Any = copy.deepcopy(pipe.denoiser)
+    return PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser.to(torch.bfloat16)})
 
 
 def compiled(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:

@@ -14,12 +14,11 @@ from peft import LoraConfig, get_peft_model_state_dict
 
 from perfrdiff_hf.baselines.recipe import Recipe
 from perfrdiff_hf.data.corpus import Corpus
-from perfrdiff_hf.data.windows import ReactionWindows
 from perfrdiff_hf.models.gafrg import GAFRGTransformer1DModel
 from perfrdiff_hf.models.weight_shifts import LowRankShift, WeightShifts
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
 from perfrdiff_hf.training.stages.denoiser import DenoiserStage
-from perfrdiff_hf.training.stages.denoising import window_arguments
+from perfrdiff_hf.training.stages.denoising import reaction_windows
 
 
 class FineTuned(NamedTuple):
@@ -53,14 +52,14 @@ def fine_tuned(
     Args:
         pipeline: with the generic generator, which stays as it is.
         corpus: the data; the split is `"test"`.
-        recipe: with which the generator was trained.
+        recipe: with which the generator was trained, and the seed of windows.
         row: the listener's history.
         layers: names of the linear layers that get an adapter.
         rank: of the adapters.
         steps: of AdamW.
         learning_rate: constant.
         batch_size: windows a step.
-        seed: of adapters, windows and noise.
+        seed: of adapters and noise.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -70,11 +69,10 @@ def fine_tuned(
     # Copies: an objective takes its parts over.
     parts = {"emotion_vae": copy.deepcopy(pipeline.emotion_vae)}
     objective = stage.objective(denoiser, parts, pipeline.feature_extractor, recipe).place(pipeline.device)
-    draws, part = stage.draws(recipe, objective), corpus.split("test")
-    windows = ReactionWindows(
-        part.arrays, part.appropriate, 1, seed=seed, mean_face=corpus.mean_face(),
-        whole_windows=recipe.data.personal_whole_windows, **window_arguments(recipe),
-    )  # fmt: skip
+    draws = stage.draws(recipe, objective)
+    windows = reaction_windows(
+        corpus, "test", recipe, num_reactions=1, whole_windows=recipe.data.personal_whole_windows
+    )
     generator = torch.Generator().manual_seed(seed)
     adapters = [weights for weights in denoiser.parameters() if weights.requires_grad]
     optimiser = torch.optim.AdamW(adapters, learning_rate, weight_decay=0.0)

@@ -15,11 +15,10 @@ from ...baselines.stage import Examples, Parts
 from ...behaviour import EMOTION_CHANNELS
 from ...data.channels import ChannelStatistics, channel_statistics, movement_statistics
 from ...data.corpus import Corpus
-from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import FILLED_CONDITIONS, STREAM_OF_CONDITION
 from ...models.gafrg import GAFRGTransformer1DModel
-from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
+from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, reaction_windows
 
 
 class DenoiserStage(DenoisingStage):
@@ -76,15 +75,8 @@ class DenoiserStage(DenoisingStage):
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Speaker windows with several recorded reactions; see `ReactionWindows`."""
-        part = corpus.split(split)
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=recipe.data.num_reactions,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            whole_windows=recipe.data.whole_windows,
-            **window_arguments(recipe),
+        return reaction_windows(
+            corpus, split, recipe, num_reactions=recipe.data.num_reactions, whole_windows=recipe.data.whole_windows
         )
 
     def objective(

@@ -15,6 +15,8 @@ from ...baselines.masking import known_alone
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Objective, Parts, Stage, Validation
 from ...behaviour import BLENDSHAPES, EMOTION_CHANNELS
+from ...data.corpus import Corpus
+from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import speaker_conditions
 from ...models.gafrg import GAFRGTransformer1DModel
@@ -27,15 +29,35 @@ def new_scheduler(recipe: Recipe) -> Any:
     return DDIMScheduler(**(OFFICIAL_SCHEDULER_CONFIG | recipe.arguments("scheduler")))
 
 
-def window_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The arguments of `ReactionWindows` that follow from what the denoiser is."""
-    denoiser = recipe.arguments("denoiser")
-    return {
-        "window_size": recipe.data.window_size,
-        "context_windows": denoiser.get("context_windows", 1),
-        "max_shown_frames": denoiser.get("max_shown_frames"),
-        "with_movement": denoiser.get("in_channels", EMOTION_CHANNELS) > EMOTION_CHANNELS,
-    }
+def reaction_windows(corpus: Corpus, split: str, recipe: Recipe, **arguments: Any) -> ReactionWindows:
+    """Windows of speakers and reactions, as the denoiser that is described takes them.
+
+    Args:
+        corpus: the data.
+        split: of them.
+        recipe: with the description of the denoiser.
+        arguments: more of `ReactionWindows`, such as which reactions are to be learned.
+    """
+    part, denoiser = corpus.split(split), recipe.arguments("denoiser")
+    return ReactionWindows(
+        part.arrays,
+        part.appropriate,
+        seed=recipe.seed,
+        mean_face=corpus.mean_face(),
+        window_size=recipe.data.window_size,
+        context_windows=denoiser.get("context_windows", 1),
+        max_shown_frames=denoiser.get("max_shown_frames"),
+        with_movement=denoiser.get("in_channels", EMOTION_CHANNELS) > EMOTION_CHANNELS,
+        **arguments,
+    )
+
+
+def personal_windows(corpus: Corpus, split: str, recipe: Recipe, whole_windows: float) -> ReactionWindows:
+    """The same, each with the recorded reaction and a history of the listener who reacts."""
+    history_frames = recipe.data.history_frames
+    return reaction_windows(
+        corpus, split, recipe, num_reactions=1, history_frames=history_frames, whole_windows=whole_windows
+    )
 
 
 class DenoisingStage(Stage):

@@ -16,7 +16,7 @@ from ...models.conditions import STYLE_CONDITION, takes_style
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...pipelines.perfrdiff import PerFRDiffPipeline
 from .denoiser import check_window
-from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler
+from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, personal_windows
 from .weight_shift_generator import StyleDraws, WeightShiftGeneratorStage, noisy_style
 
 
@@ -65,7 +65,7 @@ class PersonalDenoiserStage(DenoisingStage):
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Speaker windows, each with one reaction and a history of the listener who reacts; see `ReactionWindows`."""
-        return WeightShiftGeneratorStage().examples(corpus, split, recipe)
+        return personal_windows(corpus, split, recipe, recipe.data.personal_whole_windows)
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe

@@ -8,13 +8,12 @@ from typing import Any
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Examples, Parts, Validation
 from ...data.corpus import Corpus
-from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.conditions import takes_style
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...pipelines.perfrdiff import PerFRDiffPipeline
 from ...pipelines.students import student_sampling
-from .denoising import DenoisingStage, LossWeights, new_scheduler, window_arguments
+from .denoising import DenoisingStage, LossWeights, new_scheduler, personal_windows
 from .distillation import (
     STUDENT_DENOISER,
     Distillation,
@@ -81,17 +80,7 @@ class StudentDenoiserStage(DenoisingStage):
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Speaker windows, each with a history of the listener who reacts, and perhaps frames that were shown."""
-        part = corpus.split(split)
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=1,
-            history_frames=recipe.data.history_frames,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            whole_windows=recipe.data.whole_windows,
-            **window_arguments(recipe),
-        )
+        return personal_windows(corpus, split, recipe, recipe.data.whole_windows)
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe

@@ -13,12 +13,11 @@ from torch.nn import functional
 from ...baselines.recipe import Recipe
 from ...baselines.stage import Draws, Examples, Parts
 from ...data.corpus import Corpus
-from ...data.windows import ReactionWindows
 from ...feature_extraction import PerFRDiffFeatureExtractor
 from ...models.gafrg import GAFRGTransformer1DModel
 from ...models.pssl import PSSLModel
 from ...models.pwsg import OFFICIAL_EDIT, PWSGConfig, PWSGModel
-from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, window_arguments
+from .denoising import DenoisingObjective, DenoisingStage, LossWeights, new_scheduler, personal_windows
 
 
 class WeightShiftGeneratorStage(DenoisingStage):
@@ -61,17 +60,7 @@ class WeightShiftGeneratorStage(DenoisingStage):
 
     def examples(self, corpus: Corpus, split: str, recipe: Recipe) -> Examples:
         """Speaker windows, each with one reaction and a history of the listener who reacts; see `ReactionWindows`."""
-        part = corpus.split(split)
-        return ReactionWindows(
-            part.arrays,
-            part.appropriate,
-            num_reactions=1,
-            history_frames=recipe.data.history_frames,
-            seed=recipe.seed,
-            mean_face=corpus.mean_face(),
-            whole_windows=recipe.data.personal_whole_windows,
-            **window_arguments(recipe),
-        )
+        return personal_windows(corpus, split, recipe, recipe.data.personal_whole_windows)
 
     def objective(
         self, model: Any, parts: Parts, feature_extractor: PerFRDiffFeatureExtractor, recipe: Recipe
