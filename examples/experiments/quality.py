@@ -4,8 +4,8 @@
     perfrdiff train --stage all --config bench --data_dir bench --output_dir trained
     python examples/experiments/quality.py --model trained/model --world bench --output results/quality/bench_0.json
 
-The model is sampled as it was saved; for the question whether a shorter hop gains, it is sampled with two hops more.
-What is written is small: for each system and measure one value a listener. `report.py --check quality` reads it.
+The model is sampled as it was saved, and in other ways to see whether a shorter hop gains and what guidance does. What
+is written is small: for each system and measure one value a listener. `report.py --check quality` reads it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ from perfrdiff_hf.synthetic.world import load_world
 
 
 NUM_REACTIONS = 10
-HOPS = (50, 10)
+# The own history, sampled in other ways: with a shorter and a longer hop, and without guidance, which makes reactions
+# more alike and so raises FRCorr by itself.
+OTHERWISE: dict[str, dict[str, Any]] = {
+    f"{PERSONALISED}, hop 50": {"hop": 50},
+    f"{PERSONALISED}, hop 10": {"hop": 10},
+    f"{PERSONALISED}, no guidance": {"guidance_scale": 1.0},
+}
 CONTROLS = ("another_history", "no_movement", "another_face")
 
 
@@ -50,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--split", default="test", help="val for tuning, test to report")
     parser.add_argument("--cache_dir", help="where computed features are kept")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--only_own", action="store_true", help="leave out controls and hops, to look while tuning")
+    parser.add_argument("--only_own", action="store_true", help="leave out controls and other ways to sample")
     parser.add_argument("--sampling", type=json.loads, default={}, help="json, instead of what was saved")
     options = parser.parse_args(arguments)
     pipeline = PerFRDiffPipeline.from_pretrained(options.model)
@@ -84,20 +90,21 @@ def measure(
     pipeline: PerFRDiffPipeline, arrays: ClipArrays, task: Task, sampling: dict[str, Any], options: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     """Each system's measures, one value a listener, and its overall figures."""
-    hop = int(sampling.get("hop") or WINDOW_SIZE)
+    sampling = {**sampling, "hop": int(sampling.get("hop") or WINDOW_SIZE)}
+    hop = sampling["hop"]
     folder = options.predictions or options.output.with_suffix("")
     rows, personal = rows_of(task, arrays), own_history(arrays)
     manners = manners_of(pipeline, arrays, () if options.only_own else CONTROLS)
     folders = {name: (place, hop) for name, place in predict(
         pipeline, arrays, rows, manners, folder, sampling, options.seed, batch_size=8, overwrite=True
     ).items()}  # fmt: skip
-    for other in () if options.only_own else HOPS:
-        name = f"{PERSONALISED}, hop {other}"
+    for name, changed in {} if options.only_own else OTHERWISE.items():
+        settings = {**sampling, **changed}
         made = predict(
-            pipeline, arrays, rows, [Manner(name, personal)], folder, {**sampling, "hop": other}, options.seed,
-            batch_size=8, overwrite=True,
+            pipeline, arrays, rows, [Manner(name, personal)], folder, settings, options.seed, batch_size=8,
+            overwrite=True,
         )  # fmt: skip
-        folders[name] = (made[name], other)
+        folders[name] = (made[name], settings["hop"])
     references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
     systems: dict[str, tuple[Any, int]] = {RECORDED: (references[RECORDED], hop)}
     oracles = oracle_rows(options.world, options.split, task.paths, NUM_REACTIONS, hop=hop)

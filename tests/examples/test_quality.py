@@ -29,7 +29,7 @@ def result(report: dict[str, Any]) -> dict[str, Any]:
     corr = {
         report["OF_ANYBODY"]: 1.0, report["OF_THE_LISTENER"]: 3.0, own: 2.8, report["NO_MOVEMENT"]: 1.1,
         report["ANOTHER_FACE"]: 2.7, report["ANOTHER_HISTORY"]: 0.5, report["GENERIC"]: 1.0, recorded: 9.0,
-        f"{own}, hop 10": 2.9, f"{own}, hop 50": 2.0,
+        f"{own}, hop 10": 2.9, f"{own}, hop 50": 2.0, f"{own}, no guidance": 2.5,
     }  # fmt: skip
     spread = np.array([-0.1, 0.0, 0.1])
     fixed = {"FRDiv": 1.0, "FRVar": 1.0, "switches at borders": 0.1, "switches inside": 0.1, "head speed": 0.3,
@@ -41,7 +41,7 @@ def result(report: dict[str, Any]) -> dict[str, Any]:
         listeners |= {measure: np.full(3, constant) for measure, constant in fixed.items()}
         kept = {measure: values.tolist() for measure, values in listeners.items()}
         systems[name] = {"listeners": kept, "overall": {"FRRea-motion": 2.0}}
-    return {"world": {"seed": 0, "split": "test"}, "persons_found": 0.99, "systems": systems}
+    return {"world": {"seed": 0, "split": "test"}, "sampling": {"hop": 25}, "persons_found": 0.99, "systems": systems}
 
 
 def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
@@ -54,6 +54,7 @@ def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
     code = report["main"](["--check", "quality", "--results", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     missed = [line for line in lines if line.endswith("| missed |")]
+    assert any(line.startswith("| the same, sampled without guidance | 0.7500") for line in lines)
     assert code == 1 and len(missed) == 1 and missed[0].startswith("| p of that gain")
     assert "| personal share of PMAFRG FRCorr | 0.9000 [0.9000, 0.9000] | 0.9000" in "\n".join(lines)
     assert "world 0 (1 seeds) | world 1 (1 seeds)" in lines[0]
@@ -81,6 +82,15 @@ def test_each_goal_can_be_missed(report, tmp_path, capsys, system, measure, valu
     assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(f"| {goal}") and line.endswith("| missed |") for line in lines)
+
+
+def test_figures_of_different_sampling_do_not_stand_in_one_table(report, tmp_path):
+    (tmp_path / "quality").mkdir()
+    for hop in (25, 10):
+        run = result(report) | {"sampling": {"hop": hop}}
+        (tmp_path / "quality" / f"{hop}.json").write_text(json.dumps(run))
+    with pytest.raises(ValueError, match="sampled with different settings"):
+        report["main"](["--check", "quality", "--results", str(tmp_path)])
 
 
 def test_tuning_results_are_no_report(report, tmp_path):
@@ -111,7 +121,10 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     make_pipeline(in_channels=83, max_shown_frames=40, sampling=sampling).save_pretrained(tmp_path / "model")
     quality = runpy.run_path(str(EXPERIMENTS / "quality.py"))
     quality["main"].__globals__["NUM_REACTIONS"] = 2
-    quality["main"].__globals__["HOPS"] = (50, 40)
+    quality["main"].__globals__["OTHERWISE"] = {
+        "personalised, hop 40": {"hop": 40},
+        "personalised, no guidance": {"guidance_scale": 1.0},
+    }
     output = tmp_path / "results" / "quality" / "one.json"
     quality["main"](
         ["--model", str(tmp_path / "model"), "--world", str(world), "--output", str(output),
@@ -120,7 +133,7 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     found = json.loads(output.read_text())
     assert found["sampling"] == {**sampling, "num_reactions": 2} and 0 <= found["persons_found"] <= 1
     own = report["PERSONALISED"]
-    assert {own, f"{own}, hop 50", f"{own}, hop 40", report["NO_MOVEMENT"], report["RECORDED"]} <= set(
+    assert {own, f"{own}, hop 40", report["NO_GUIDANCE"], report["NO_MOVEMENT"], report["RECORDED"]} <= set(
         found["systems"]
     )
     for system in found["systems"].values():
