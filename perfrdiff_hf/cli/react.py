@@ -112,7 +112,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         clock.lap("writing")
         files = sorted(file.name for file in folder.iterdir())
     seconds = len(reactions[0]) / FRAME_RATE
-    print(f"{len(reactions)} reactions of {seconds:.1f} s are in {options.output}")
+    number = "1 reaction" if len(reactions) == 1 else f"{len(reactions)} reactions"
+    print(f"{number} of {seconds:.1f} s in {options.output}")
     print("Seconds: " + ", ".join(f"{what} {took:.1f}" for what, took in clock.laps.items()))
     return {
         "output": options.output,

@@ -17,6 +17,10 @@ from ..files import PathLike
 from .audio import mfcc_features, read_audio
 
 
+# Of the largest sample: 80 dB below full scale, which nobody hears.
+_SILENCE = 1e-4
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One person's behaviour as read from files.
@@ -112,6 +116,8 @@ def read_speaker(
         notes.append("the speaker's sound is not given; the model must have been trained to do without")
     else:
         notes.append(f"{audio}: {sound_frames / FRAME_RATE:.1f} s of sound -> {frames} frames")
+        if np.abs(sound[0]).max() < _SILENCE:
+            notes.append("this sound is silence, to which a model that listens hardly reacts")
         streams["audio"] = mfcc_features(*sound, num_frames=frames)
         if sound_frames < face_frames:
             silence = (frames - sound_frames) / FRAME_RATE
