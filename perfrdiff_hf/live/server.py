@@ -28,21 +28,12 @@ from .doors import POLICY, Doors, SafeHeaders
 from .installing import is_installed
 from .messages import FACE_WIDTH, decode_faces, decode_reaction
 from .recordings import MEDIA_TYPES, MOST_FRAMES, recording_file
+from .refusals import Refusal
 from .studio import Studio
 from .visit import Visit
 
 
 PAGE = Path(__file__).parent / "page"
-# What a visitor can mend, and how HTTP calls it.
-_STATUS = {
-    PermissionError: 403,
-    FileNotFoundError: 404,
-    FileExistsError: 409,
-    BlockingIOError: 503,
-    ImportError: 501,
-    ValueError: 400,
-    TypeError: 400,
-}
 _REACTION_BYTES = 4 * 83
 
 
@@ -96,7 +87,7 @@ def create_app(
 
     safe = Middleware(SafeHeaders, headers=_headers(page, framed_by))
     doors = Middleware(Doors, token=token, is_local=is_local)
-    handlers = dict.fromkeys(_STATUS, _mendable)
+    handlers = {Refusal: _refused, Exception: _failed}
     return Starlette(routes=routes, middleware=[safe, doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
 
 
@@ -205,6 +196,10 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-async def _mendable(request: Request, error: Exception) -> Response:
-    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return JSONResponse({"error": str(error)}, status)
+async def _refused(request: Request, refusal: Refusal) -> Response:
+    return JSONResponse({"error": str(refusal)}, refusal.status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again behind this answer, and the server logs it.
+    return JSONResponse({"error": "The server failed. Its log says why."}, 500)

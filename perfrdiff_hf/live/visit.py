@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..behaviour import FRAME_RATE
 from .messages import FACES, SAMPLE_RATE, decode_binary, decode_json, decode_wishes
+from .refusals import Refusal
 from .session import Session
 from .studio import Studio, StudioFullError
 
@@ -67,7 +68,7 @@ class Visit:
             )
         except TimeoutError:
             return "idle", "Nothing was said."
-        except (ValueError, TypeError, FileNotFoundError) as error:
+        except Refusal as error:
             return "refused", str(error)
         except WebSocketDisconnect:
             raise
@@ -93,7 +94,7 @@ class Visit:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         if not isinstance(message.get("text"), str):
-            raise ValueError("The first message must be a text of type start.")
+            raise Refusal("The first message must be a text of type start.")
         return decode_json(message["text"])
 
     async def _listen(self, session: Session) -> None:
@@ -116,7 +117,7 @@ class Visit:
             try:
                 self._take(session, message, now - began)
                 used = now
-            except (ValueError, TypeError) as error:
+            except Refusal as error:
                 mistakes += 1
                 self._put({"type": "error", "message": str(error)})
                 if mistakes >= self.limits.mistakes:
@@ -140,7 +141,7 @@ class Visit:
         elif spoken["type"] == "rest":
             session.take_rest()
         else:
-            raise ValueError(f"type must be stop or rest; given: {spoken['type']!r}.")
+            raise Refusal(f"type must be stop or rest; given: {spoken['type']!r}.")
 
     def _time_is_over(self, elapsed: float) -> Ending:
         if elapsed > self.limits.session_seconds:

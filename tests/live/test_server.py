@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -129,6 +130,7 @@ def test_listeners_are_made_chosen_and_removed(serving: Serving) -> None:
         ("/api/listeners/%2E%2E?model=tiny", face_rows(np.arange(400) / 30).tobytes(), 400, "letters, digits"),
         ("/api/listeners/a?model=tiny", bytes(4 * 57 * 10801), 413, "At most"),
         ("/api/recording/npz", b"123", 400, "83 float32"),
+        ("/api/recording/csv", np.full(83, 2, "<f4").tobytes(), 400, "90 at most"),
         ("/api/recording/exe", bytes(332), 400, "csv, glb, mp4, npz"),
         ("/api/recording/npz", bytes(332 * 4501), 413, "At most"),
     ],
@@ -427,7 +429,8 @@ def test_what_nobody_foresaw_is_told_and_logged(
     """A listener's file that is broken, or a device without memory: not a connection that is lost without a word."""
 
     def fail(*words: Any, **named: Any) -> None:
-        raise RuntimeError("out of memory")
+        # A fault of ours may be of a kind that bad input has, too.
+        raise (ValueError if place == "hear" else RuntimeError)("out of memory")
 
     pipeline = make_pipeline()
     served = serving(models={"tiny": pipeline})
@@ -441,8 +444,34 @@ def test_what_nobody_foresaw_is_told_and_logged(
     if place == "hear":
         client.sound()
         answer = client.hear()
-    assert (answer["type"], answer["reason"]) == ("ended", "failed")
+    assert (answer["type"], answer["reason"]) == ("ended", "failed") and "memory" not in answer["message"]
     assert "out of memory" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError, ImportError])
+def test_a_fault_of_the_server_keeps_its_text(
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+    make_pipeline: Callable[..., PerFRDiffPipeline],
+    caplog: pytest.LogCaptureFixture,
+    kind: type[Exception],
+) -> None:
+    """Of whatever kind it is: bad input is told apart by where it was found, not by the kind of its error."""
+
+    def fail(*words: Any, **named: Any) -> None:
+        raise kind("the bug in /home/me")
+
+    pipeline = make_pipeline()
+    monkeypatch.setattr(pipeline, "personalise", fail)
+    served = serving(models={"tiny": pipeline})
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "handlers", [caplog.handler])
+    status, said = ask(served, "/api/listeners/alice?model=tiny", face_rows(np.arange(400) / 30).tobytes())
+    assert status == 500 and json.loads(said) == {"error": "The server failed. Its log says why."}
+    until = time.monotonic() + 10  # it is logged behind the answer
+    while not ("Traceback" in caplog.text and "the bug in /home/me" in caplog.text):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert ask(served, "/api/listeners/alice?model=huge", face_rows(np.arange(400) / 30).tobytes())[0] == 400
 
 
 def test_doors(serving: Serving) -> None:
