@@ -24,7 +24,7 @@ from ..faces.formats.gltf import check_head
 from ..faces.head.building import build_head
 from ..faces.head.gltf import head_glb
 from .camera import MOST_HISTORY_ROWS, history_of_faces
-from .doors import POLICY, Doors, SafeHeaders
+from .doors import POLICY, Doors, SafeHeaders, check_token
 from .installing import is_installed
 from .messages import FACE_WIDTH, decode_faces, decode_reaction
 from .recordings import MEDIA_TYPES, MOST_FRAMES, recording_file
@@ -51,16 +51,17 @@ def create_app(
         studio: models, listeners, limits.
         vendor: folder that `installing.install` filled; where it is empty, the page says what to do.
         face_model: MediaPipe's `face_landmarker.task`, which the page's tracker needs; None: sound alone.
-        token: what requests must bring; None: nothing.
+        token: what requests must bring, letters, digits and `. _ ~ -`; None: nothing.
         is_local: whether it will listen on this machine alone; see `Doors`.
         framed_by: which sites may show the page in a frame, as a content security policy names them.
 
     Raises:
         FileNotFoundError: if there is no such face model or head.
-        ValueError: if the head cannot be used.
+        ValueError: if the head cannot be used, or the token cannot be sent.
     """
     if face_model is not None and not face_model.is_file():
         raise FileNotFoundError(f"There is no face model at {face_model}.")
+    check_token(token)
     if studio.head is not None:
         check_head(studio.head)
     page = (PAGE / "index.html").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..behaviour import FRAME_RATE
+from .doors import SUBPROTOCOL
 from .messages import FACES, SAMPLE_RATE, decode_binary, decode_json, decode_wishes
 from .refusals import Refusal
 from .session import Session
@@ -46,7 +47,8 @@ class Visit:
 
     async def run(self) -> None:
         """Until one of the two ends it."""
-        await self.websocket.accept()
+        offered = self.websocket.scope.get("subprotocols", [])
+        await self.websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
             self.studio.take_place()
         except StudioFullError as full:

@@ -28,6 +28,7 @@ def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.Monke
     # Nobody could come in.
     for silent in ("--quiet", "--json"):
         refused("serve", "--model", "m", "--page_dir", tmp_path, "--host", "0.0.0.0", silent, match="Give a token")
+    refused("serve", "--model", "m", "--page_dir", tmp_path, "--token", "my secret", match="token must be made of letters")
     monkeypatch.setenv("PATH", "")
     refused("serve", "--install", "--page_dir", tmp_path / "page", match="npm was not found")
     assert list(tmp_path.iterdir()) == []

@@ -135,6 +135,27 @@ def test_the_page_speaks_the_server_s_language() -> None:
         np.testing.assert_allclose(np.array(faces)[:, 52:], motion.rotation, atol=1e-6)
 
 
+def test_the_token_is_sent_and_stands_in_no_address() -> None:
+    """As a subprotocol, which browsers send in a header; and it leaves the address bar."""
+    script = """
+    globalThis.location = { hash: "#token=a-secret", protocol: "https:", host: "here", pathname: "/", search: "?fps=4" };
+    const kept = new Map();
+    globalThis.sessionStorage = { getItem: (name) => kept.get(name), setItem: (name, value) => kept.set(name, value) };
+    const shown = [];
+    globalThis.history = { replaceState: (state, title, address) => shown.push(address) };
+    const opened = [];
+    globalThis.WebSocket = class { constructor(...words) { opened.push(words); } };
+    const { Connection } = await import(`${page}/connection.js`);
+    new Connection({}, {});
+    console.log(JSON.stringify({ opened, shown, kept: [...kept] }));
+    """
+    assert in_node(script, None) == {
+        "opened": [["wss://here/live", ["perfrdiff", "a-secret"]]],
+        "shown": ["/?fps=4"],
+        "kept": [["token", "a-secret"]],
+    }
+
+
 def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     """It ends by itself, and says so: the next click must not begin another in its place."""
     script = (

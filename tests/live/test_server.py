@@ -490,9 +490,16 @@ def test_doors(serving: Serving) -> None:
     assert ask(guarded, "/api/about")[0] == 403
     assert ask(guarded, "/api/about", Authorization="Bearer wrong")[0] == 403
     assert ask(guarded, "/api/about", Authorization="Bearer secret")[0] == 200
-    with pytest.raises(InvalidStatus):
-        Client(guarded.address)
-    assert Client(guarded.address, "/live?token=secret").start()["type"] == "started"
+    # A token in the address would stand in logs, and opens nothing; clients that are no pages send the usual header.
+    for refused in ({"path": "/live?token=secret"}, {"subprotocols": ["perfrdiff", "wrong"]}):
+        with pytest.raises(InvalidStatus):
+            Client(guarded.address, **refused)
+    client = Client(guarded.address, subprotocols=["perfrdiff", "secret"])
+    assert client.socket.subprotocol == "perfrdiff" and client.start()["type"] == "started"
+    client = Client(guarded.address, additional_headers={"Authorization": "Bearer secret"})
+    assert client.start()["type"] == "started"
+    with pytest.raises(ValueError, match="letters, digits"):
+        serving(token="my secret")
 
 
 def test_all_answers_carry_the_policy(serving: Serving) -> None:
@@ -522,7 +529,8 @@ def test_doors_of_an_app_that_is_mounted(serving: Serving) -> None:
     assert ask(served, "/below/api/about", Authorization="Bearer secret")[0] == 200
     with pytest.raises(InvalidStatus):
         Client(served.address, "/below/live")
-    assert Client(served.address, "/below/live?token=secret").start()["type"] == "started"
+    client = Client(served.address, "/below/live", subprotocols=["perfrdiff", "secret"])
+    assert client.start()["type"] == "started"
 
 
 def test_files_of_the_machine_are_not_served(serving: Serving) -> None:
