@@ -156,6 +156,26 @@ def test_the_token_is_sent_and_stands_in_no_address() -> None:
     }
 
 
+def test_a_browser_that_remembers_nothing() -> None:
+    """Frames of other sites may have no storage. The token then stays in the address, for a reload to find it."""
+    script = """
+    globalThis.location = { hash: "#token=a-secret", protocol: "http:", host: "here" };
+    for (const where of ["sessionStorage", "localStorage"]) {
+      const get = () => { throw new Error("denied"); };
+      Object.defineProperty(globalThis, where, { get, configurable: true });
+    }
+    const { recall, remember } = await import(`${page}/memory.js`);
+    const opened = [];
+    globalThis.WebSocket = class { constructor(...words) { opened.push(words); } };
+    const { Connection } = await import(`${page}/connection.js`);
+    new Connection({}, {});
+    const kept = remember("localStorage", "theme", "dark");
+    console.log(JSON.stringify({ opened, kept, theme: recall("localStorage", "theme") }));
+    """
+    opened = [["ws://here/live", ["perfrdiff", "a-secret"]]]
+    assert in_node(script, None) == {"opened": opened, "kept": False, "theme": None}
+
+
 def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     """It ends by itself, and says so: the next click must not begin another in its place."""
     script = (

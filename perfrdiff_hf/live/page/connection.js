@@ -1,5 +1,6 @@
 // The two ways to the server: requests, and a WebSocket; see perfrdiff_hf/live/messages.py for the bytes.
 
+import { recall, remember } from "./memory.js";
 import { WIDTH } from "./playout.js";
 
 const FACES = 1;
@@ -9,11 +10,11 @@ const token = takeToken();
 
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem("token", given);
+  // It stays in the address where a reload could find it nowhere else.
+  if (given && remember("sessionStorage", "token", given)) {
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return given || sessionStorage.getItem("token");
+  return given || recall("sessionStorage", "token");
 }
 
 // A request to the server; what it says went wrong becomes the error's message.

@@ -3,6 +3,7 @@
 import { ask, Connection } from "./connection.js";
 import { DelayMeter } from "./delay.js";
 import { Faces } from "./faces.js";
+import { recall, remember } from "./memory.js";
 import { People } from "./people.js";
 import { Recorder } from "./recorder.js";
 import { closeFile, openDevices, openFile, SoundSource } from "./sources.js";
@@ -346,13 +347,13 @@ function complain(error) {
 
 function setTheme() {
   const root = document.documentElement;
-  const saved = localStorage.getItem("theme");
+  const saved = recall("localStorage", "theme");
   if (saved) root.dataset.theme = saved;
   const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const show = () => $("theme").setAttribute("aria-pressed", isDark());
   $("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    localStorage.setItem("theme", root.dataset.theme);
+    remember("localStorage", "theme", root.dataset.theme);
     show();
   });
   show();
