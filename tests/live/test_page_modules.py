@@ -188,7 +188,7 @@ def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     const lengths = [];
     recorder.begin(0);
     for (let start = 0; start < 250; start += 50) {
-      recorder.add({ listener: 0, start, rows });
+      recorder.add({ listener: 0, start, rows }, start);
       lengths.push([recorder.isOn, recorder.seconds, ended]);
     }
     console.log(JSON.stringify(lengths));
@@ -196,6 +196,75 @@ def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     )
     got = in_node(script, {"seconds": 5})
     assert got == [[True, 2, 0], [True, 4, 0], [False, 5, 1], [False, 5, 1], [False, 5, 1]]
+
+
+RECORDING = """
+    const { Recorder } = await import(`${page}/recorder.js`);
+    const recorder = new Recorder(given.seconds, () => {});
+    const segment = (listener, start, frames) => {
+      // Each frame is its own number, and the listener's.
+      const rows = [Array.from({ length: frames }, (_, index) => Float32Array.of(start + index, listener))];
+      return { listener, start, rows };
+    };
+    const held = () => [...recorder.tracks.values()].map((track) => track[0].map((row) => row[0]));
+"""
+
+
+def test_a_recording_that_begins_in_the_middle_holds_all_from_there_on() -> None:
+    """Two segments have come that are not on the screen yet, and one that is; of two listeners, one frame apart."""
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    for (let start = 0; start < 200; start += 50) {
+      for (const listener of [0, 1]) recorder.add(segment(listener, start, 50), Math.max(0, start - 75));
+    }
+    recorder.begin(85.5);
+    for (const listener of [0, 1]) recorder.add(segment(listener, 200, 50), 90);
+    recorder.add(segment(0, 250, 50), 120); // and the button is pressed before the other's comes
+    recorder.end();
+    console.log(JSON.stringify({ held: held(), seconds: recorder.seconds, waiting: recorder.waiting.length }));
+    """
+    )
+    got = in_node(script, {"seconds": 100})
+    assert got["held"] == [list(range(86, 250))] * 2 and got["seconds"] == pytest.approx(164 / 25)
+    assert got["waiting"] == 7  # what has been on the screen is not kept: 100 and after of both, and the last
+
+
+def test_left_out_seconds_do_not_shift_a_recording() -> None:
+    """The server began anew at frame 300, when one listener was further on than the other."""
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    recorder.begin(0);
+    for (const [listener, start] of [[0, 0], [1, 0], [0, 50], [0, 300], [1, 300]]) {
+      recorder.add(segment(listener, start, 50), start);
+    }
+    recorder.end();
+    console.log(JSON.stringify(held()));
+    """
+    )
+    one, other = in_node(script, {"seconds": 100})
+    assert one == [*range(100), *([99] * 200), *range(300, 350)]
+    assert other == [*range(50), *([49] * 250), *range(300, 350)]
+
+
+def test_listeners_are_recorded_equally_long() -> None:
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    recorder.begin(0);
+    const isOn = [];
+    for (const [listener, start] of [[0, 0], [1, 0], [0, 50], [1, 50], [0, 100], [1, 100]]) {
+      recorder.add(segment(listener, start, 50), start);
+      isOn.push(recorder.isOn);
+    }
+    console.log(JSON.stringify({ isOn, lengths: held().map((frames) => frames.length) }));
+    """
+    )
+    assert in_node(script, {"seconds": 4}) == {"isOn": [True, True, True, False, False, False], "lengths": [100, 100]}
 
 
 def test_a_camera_that_is_allowed_after_the_dialog_was_closed_goes_off() -> None:

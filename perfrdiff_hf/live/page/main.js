@@ -249,7 +249,7 @@ function take(current, segment) {
   if (session !== current) return;
   page.segments += 1;
   faces.add(segment);
-  recorder.add(segment);
+  recorder.add(segment, faces.slowest);
   if (segment.listener === 0) current.meter.add(segment.start);
 }
 
@@ -285,7 +285,7 @@ function record() {
     $("saved").textContent = "";
     $("downloads").hidden = true;
     $("record").textContent = "Stop recording";
-    recorder.begin(faces.position(0));
+    recorder.begin(faces.slowest);
   }
 }
 
