@@ -93,7 +93,7 @@ def test_the_meter_of_delay() -> None:
     const meter = new DelayMeter(given.lag);
     const none = meter.quantile(0.5);
     for (let start = 0; start < 5000; start += 25) {
-      meter.add(start);
+      meter.add(start, 25);
       meter.look(start - 1, start / 25 + 0.2);
       meter.look(start, start / 25 + 0.3);
     }
@@ -105,6 +105,33 @@ def test_the_meter_of_delay() -> None:
     assert got["least"] == pytest.approx(0.34) and got["median"] == pytest.approx(0.82) and got["p95"] > 1.2
     # A window that answers what lies 25 frames further back moves that much later.
     assert in_node(script, {"lag": 25})["median"] == pytest.approx(1.82)
+
+
+def test_only_what_is_answered_and_seen_counts_as_delay() -> None:
+    """Ten seconds are left out, later the page is hidden for ten; each segment is shown 0.3 s after its moment."""
+    script = """
+    const { DelayMeter } = await import(`${page}/delay.js`);
+    const meter = new DelayMeter(0);
+    const counts = [];
+    const play = (first, last, isSeen) => {
+      for (let start = first; start < last; start += 25) {
+        meter.add(start, 25);
+        if (isSeen) meter.look(start, start / 25 + 0.3);
+      }
+      counts.push(meter.delays.length);
+    };
+    play(0, 250, true);
+    play(500, 750, true);
+    meter.pass(725 / 25);
+    play(750, 1000, false);
+    meter.pass(980 / 25);
+    play(1000, 1250, true);
+    console.log(JSON.stringify({ counts, most: meter.quantile(1) }));
+    """
+    got = in_node(script, None)
+    assert got["most"] == pytest.approx(1.3)
+    # 225 frames are answered by nine segments that follow one; of the hidden ones those after frame 980.
+    assert got["counts"] == [225, 450, 450, 450 + 20 + 225]
 
 
 def test_the_page_speaks_the_server_s_language() -> None:

@@ -64,6 +64,8 @@ function listenToButtons(people) {
     $("formats").append(button);
   }
   addEventListener("pagehide", () => session?.connection.stop());
+  // Browsers draw nothing of a page that cannot be seen.
+  document.addEventListener("visibilitychange", () => session?.meter?.pass(session.clock()));
 }
 
 function fillSettings() {
@@ -250,7 +252,7 @@ function take(current, segment) {
   page.segments += 1;
   faces.add(segment);
   recorder.add(segment, faces.slowest);
-  if (segment.listener === 0) current.meter.add(segment.start);
+  if (segment.listener === 0) current.meter.add(segment.start, segment.rows[0].length);
 }
 
 async function end(message) {
