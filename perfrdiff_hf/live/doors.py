@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # What lies below these is for those with the token; the page itself holds nothing of anybody.
 GUARDED = ("/api/", "/live")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-# Browsers let a page choose no header of a WebSocket but its subprotocols, and addresses end up in logs: the page offers
-# this one, which is taken, and its token beside it.
+# Browsers let a page choose no header of a WebSocket but its subprotocols, and addresses end up in logs. So the page
+# offers this one, which is taken, and its token beside it.
 SUBPROTOCOL = "perfrdiff"
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 # Everything that the page may use: itself. `blob:` is what it has made or been handed, such as a head's textures; wasm

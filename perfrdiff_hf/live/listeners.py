@@ -14,7 +14,7 @@ from ..files import PathLike, folder_beside
 from ..models.weight_shifts import WEIGHTS_NAME, WeightShifts
 from ..pipelines.perfrdiff import PerFRDiffPipeline
 from ..pipelines.reaction_pipeline import ReactionPipeline
-from .refusals import Refusal, refusing
+from .refusals import RefusedError, refusing
 
 
 # Names become folders, so that nothing but these may stand in them.
@@ -46,11 +46,11 @@ class ListenerShelf:
         """A listener, ready for a pipeline.
 
         Raises:
-            Refusal: if there is none of this name, it was made for another model, or the model knows no listeners.
+            RefusedError: if there is none of this name, it was made for another model, or the model knows none.
         """
         folder = self._folder_of(name)
         if not (folder / WEIGHTS_NAME).is_file():
-            raise Refusal(f"There is no listener {name}.", 404)
+            raise RefusedError(f"There is no listener {name}.", 404)
         personal = _personal(pipeline)
         with refusing(ValueError):
             return personal.load_listener(folder)
@@ -64,22 +64,24 @@ class ListenerShelf:
             history: `(frames, 58)` at 25 a second, 10 seconds at least.
 
         Raises:
-            Refusal: if the shelf is fixed, there is one of this name, the name or the history cannot be used, or the
-                model knows no listeners.
+            RefusedError: if the shelf is fixed, there is one of this name, the name or the history cannot be used, or
+                the model knows no listeners.
         """
         self._check_open()
         folder, personal = self._folder_of(name), _personal(pipeline)
         least = max(FRAME_RATE * LEAST_SECONDS, pipeline.window_size)
         if len(history) < least:
-            raise Refusal(
+            raise RefusedError(
                 f"A listener needs {least / FRAME_RATE:.0f} s of a face or more; this recording has "
                 f"{len(history) / FRAME_RATE:.1f} s."
             )
         with self._lock:
             if folder.exists():
-                raise Refusal(f"There is a listener {name} already. Choose another name, or remove that one.", 409)
+                raise RefusedError(
+                    f"There is a listener {name} already. Choose another name, or remove that one.", 409
+                )
             if len(self.names()) >= MOST_LISTENERS:
-                raise Refusal(f"There are {MOST_LISTENERS} listeners already; remove some.")
+                raise RefusedError(f"There are {MOST_LISTENERS} listeners already; remove some.")
             shifts = personal.personalise(history[None])
             with folder_beside(folder, existing="refuse") as beside:
                 shifts.save_pretrained(beside)
@@ -88,21 +90,21 @@ class ListenerShelf:
         """Forget a listener.
 
         Raises:
-            Refusal: if the shelf is fixed, or there is none of this name.
+            RefusedError: if the shelf is fixed, or there is none of this name.
         """
         self._check_open()
         with self._lock:
             if name not in self.names():
-                raise Refusal(f"There is no listener {name}.", 404)
+                raise RefusedError(f"There is no listener {name}.", 404)
             shutil.rmtree(self._folder_of(name))
 
     def _check_open(self) -> None:
         if self.is_fixed:
-            raise Refusal("The listeners of this server are fixed: visitors make and remove none.", 403)
+            raise RefusedError("The listeners of this server are fixed: visitors make and remove none.", 403)
 
     def _folder_of(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name != name.strip():
-            raise Refusal(
+            raise RefusedError(
                 f"A listener's name is 1 to 40 letters, digits, blanks, _ and -, and begins with a letter or digit; "
                 f"given: {name!r}."
             )
@@ -111,7 +113,7 @@ class ListenerShelf:
 
 def _personal(pipeline: ReactionPipeline) -> PerFRDiffPipeline:
     if not isinstance(pipeline, PerFRDiffPipeline) or not can_personalise(pipeline):
-        raise Refusal("This model knows no listeners: it has no style encoder or no weight-shift generator.")
+        raise RefusedError("This model knows no listeners: it has no style encoder or no weight-shift generator.")
     return pipeline
 
 

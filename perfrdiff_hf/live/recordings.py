@@ -13,7 +13,7 @@ from ..extras import require
 from ..faces.formats.gltf import animate_file
 from ..faces.motion import face_motion
 from ..faces.tracks import write_face_track
-from .refusals import Refusal, refusing
+from .refusals import RefusedError, refusing
 
 
 # Suffix -> how a browser should take it.
@@ -40,11 +40,11 @@ def recording_file(emotion: np.ndarray, coefficients: np.ndarray, suffix: str, h
         head: for glb: whose head is animated; None: ours.
 
     Raises:
-        Refusal: if the suffix is unknown, the head is turned too far for the format, what videos need is not
+        RefusedError: if the suffix is unknown, the head is turned too far for the format, what videos need is not
             installed, or a video is being drawn already.
     """
     if suffix not in MEDIA_TYPES:
-        raise Refusal(f"The format must be one of {', '.join(MEDIA_TYPES)}; given: {suffix!r}.")
+        raise RefusedError(f"The format must be one of {', '.join(MEDIA_TYPES)}; given: {suffix!r}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"reaction.{suffix}"
         if suffix == "npz":
@@ -66,7 +66,7 @@ def _film(coefficients: np.ndarray, path: Path) -> None:
     from ..rendering.video import write_pictures
 
     if not _one_video.acquire(blocking=False):
-        raise Refusal("A video is being made already; try again when it is done.", 503)
+        raise RefusedError("A video is being made already; try again when it is done.", 503)
     try:
         motion = face_motion(coefficients)
         pictures = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Refusal(ValueError):
+class RefusedError(ValueError):
     """What a visitor sent cannot be used, in words for them; any other error is a fault of the server.
 
     Args:
@@ -21,8 +21,8 @@ class Refusal(ValueError):
 
 @contextmanager
 def refusing(*kinds: type[Exception], status: int = 400) -> Iterator[None]:
-    """Makes refusals of errors of some kinds, for calls that raise these for what a visitor wishes and nothing else."""
+    """Turns errors of some kinds into refusals, for calls that raise these for a visitor's wishes and nothing else."""
     try:
         yield
     except kinds as error:
-        raise Refusal(str(error), status) from error
+        raise RefusedError(str(error), status) from error

@@ -28,7 +28,7 @@ from .doors import POLICY, Doors, SafeHeaders, check_token
 from .installing import is_installed
 from .messages import FACE_WIDTH, decode_faces, decode_reaction
 from .recordings import MEDIA_TYPES, MOST_FRAMES, recording_file
-from .refusals import Refusal
+from .refusals import RefusedError
 from .studio import Studio
 from .visit import Visit
 
@@ -88,7 +88,7 @@ def create_app(
 
     safe = Middleware(SafeHeaders, headers=_headers(page, framed_by))
     doors = Middleware(Doors, token=token, is_local=is_local)
-    handlers = {Refusal: _refused, Exception: _failed}
+    handlers = {RefusedError: _refused, Exception: _failed}
     return Starlette(routes=routes, middleware=[safe, doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
 
 
@@ -197,7 +197,7 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-async def _refused(request: Request, refusal: Refusal) -> Response:
+async def _refused(request: Request, refusal: RefusedError) -> Response:
     return JSONResponse({"error": str(refusal)}, refusal.status)
 
 

@@ -68,7 +68,9 @@ def test_the_rate_of_a_track_that_counts_frames(counted: str, face: str, tmp_pat
     for words, frames in (((), 100), (("--face_fps", "50"), 50)):
         assert main(["avatar", counted, *words, "--output", str(tmp_path / "a.csv")]) == 0
         assert len(read_face_track(tmp_path / "a.csv").behaviour) == frames
-    refused("avatar", face, "--face_fps", "50", "--output", tmp_path / "b.csv", match="face_fps is for tracks of py-feat")
+    refused(
+        "avatar", face, "--face_fps", "50", "--output", tmp_path / "b.csv", match="face_fps is for tracks of py-feat"
+    )
 
 
 def test_pictures_and_videos(face: str, tmp_path: Path) -> None:

@@ -87,7 +87,12 @@ def visit(browser: Any, serving: Callable[..., Served]) -> Iterator[Callable[...
     contexts, strangers = [], []
 
     def opened(
-        width: int = 1280, height: int = 900, served: Served | None = None, key: str = "", begin: str = "", **options: Any
+        width: int = 1280,
+        height: int = 900,
+        served: Served | None = None,
+        key: str = "",
+        begin: str = "",
+        **options: Any,
     ) -> Any:
         if served is None:
             models = {"mime": MimePipeline(PerFRDiffFeatureExtractor())}
@@ -214,11 +219,11 @@ def test_two_pages_and_a_reload(visit: Callable[..., Any]) -> None:
 def test_with_a_token_and_without_storage(visit: Callable[..., Any], serving: Callable[..., Served]) -> None:
     """As in a frame of another site, where the browser remembers nothing."""
     models = {"mime": MimePipeline(PerFRDiffFeatureExtractor())}
-    denied = "get: () => { throw new DOMException('denied', 'SecurityError'); }"
+    denied = "{ get: () => { throw new DOMException('denied', 'SecurityError'); } }"
     page = visit(
         served=serving(models=models, vendor=VENDOR, token="a-secret"),
         key="#token=a-secret",
-        begin=f"for (const kind of ['localStorage', 'sessionStorage']) Object.defineProperty(window, kind, {{ {denied} }})",
+        begin="".join(f"Object.defineProperty(window, '{kind}Storage', {denied});" for kind in ("local", "session")),
     )
     start(page)
     page.get_by_role("button", name="Dark").click()
