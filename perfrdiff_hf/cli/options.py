@@ -90,6 +90,16 @@ def add_rate_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--face_fps", type=float, help=RATE_HELP)
 
 
+def check_folder(path: Path) -> None:
+    """See that a file can be written, before minutes of work.
+
+    Raises:
+        FileNotFoundError: if its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+
+
 def check_rate(options: argparse.Namespace, name: str, faces: Sequence[PathLike]) -> None:
     """Refuse a rate of frames that none of the files needs.
 
@@ -106,7 +116,9 @@ def check_rate(options: argparse.Namespace, name: str, faces: Sequence[PathLike]
     if getattr(options, name) is None or any(counts_frames(path) for path in faces):
         return
     given = ", ".join(map(str, faces)) or "no face"
-    raise ValueError(f"{name} is for tracks of py-feat and OpenFace, which count frames; given: {given}. Leave it out.")
+    raise ValueError(
+        f"{name} is for tracks of py-feat and OpenFace, which count frames; given: {given}. Leave it out."
+    )
 
 
 def check_tracking(options: argparse.Namespace, faces: Iterable[PathLike]) -> None:

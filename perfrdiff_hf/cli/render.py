@@ -19,6 +19,7 @@ from .options import (
     add_rate_option,
     add_speaker_options,
     add_tracking_options,
+    check_folder,
     check_rate,
     check_tracking,
     counted,
@@ -66,6 +67,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     behaviour = sound = None
     notes: list[str] = []
+    check_folder(options.output)
     audio, tracks = speaker_files(options.speaker or ())
     check_rate(options, "face_fps", options.face)
     check_rate(options, "speaker_fps", tracks)

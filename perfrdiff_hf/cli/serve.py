@@ -94,7 +94,8 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     if face_model is None:
         print("There is no face model (perfrdiff track --download_model): the page will listen to sound alone.")
     key = f"#token={token}" if token else ""
-    print(f"The page is at http://{options.host}:{options.port}/{key}  (ctrl-c ends it)", flush=True)
+    host = f"[{options.host}]" if ":" in options.host else options.host  # as addresses have IPv6
+    print(f"The page is at http://{host}:{options.port}/{key}  (ctrl-c ends it)", flush=True)
     run_server(app, options.host, options.port)
 
 

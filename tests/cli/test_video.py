@@ -153,7 +153,10 @@ def test_rates_are_for_tracks_that_count_frames(
         capsys.readouterr()
         assert main(["render", track, *words, "--output", output]) == 0
         assert "100 rows at 50.0 a second -> 50 frames" in capsys.readouterr().out
-    render, react = ("render", track, "--output", output), ("react", "--model", "never_read", "--output", tmp_path / "b")
+    render, react = (
+        ("render", track, "--output", output),
+        ("react", "--model", "never_read", "--output", tmp_path / "b"),
+    )
     for face in (film, track):  # a video and a format that have times of their own
         idle = "is for tracks of py-feat and OpenFace.*Leave it out"
         refused("render", face, "--output", output, "--face_fps", "50", match=f"face_fps {idle}")
@@ -228,6 +231,7 @@ def test_mistakes_are_found_before_the_video_is_tracked(
     react = ("react", "--model", model, "--output", tmp_path / "out", "--speaker", film)
     refused(*react, "--listener", "none.csv", match=r"no face track at none\.csv")
     refused(*react, "--listener", tmp_path, match="no listener|weight_shifts")
+    refused("render", film, "--output", tmp_path / "no" / "a.mp4", match="There is no folder")
     misused(*react, "--num_reactions", "0", match="num_reactions: must be a whole number from 1 on; given: 0")
     misused(*react, "--head", "my.glb", match="head is for --format glb")
     misused(*react, "--listener_fps", "30", match="listener_fps is for a listener")
