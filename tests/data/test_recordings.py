@@ -86,6 +86,8 @@ def test_sound_and_face_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 8000)
     times = np.arange(60) / 25
     film = write_film(tmp_path / "film.mp4", np.full(60, 0.5), times, tone)
+    with pytest.raises(ValueError, match="is a video, which has a clock of its own"):
+        read_face(film, fps=30)
     waveform, rate = read_audio(film)
     assert rate == 8000 and waveform.shape[1] == 1 and len(waveform) == pytest.approx(16000, abs=2048)
     middle = waveform[4000:12000, 0]
