@@ -13,6 +13,7 @@ RENDERING = ["matplotlib>=3.9", "pillow>=10", "av>=14"]
 # Later versions want OpenCV, and from 0.10.35 on report to their maker how they are used.
 TRACKING = ["mediapipe>=0.10.30,<0.10.32", "av>=14", "pillow>=10", "h5py>=3.10"]
 LIVE = ["python-osc>=1.9", "starlette>=0.45", "uvicorn>=0.34", "websockets>=14"]
+RAY = ["ray[serve]>=2.60"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
@@ -58,6 +59,7 @@ setup(
         "rendering": RENDERING,
         "tracking": TRACKING,
         "live": LIVE,
+        "ray": RAY,
         "training": TRAINING,
         "peft": PEFT,
         "docs": DOCUMENTATION,

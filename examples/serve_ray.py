@@ -1,4 +1,4 @@
-"""The live page on many replicas, with Ray Serve: `pip install 'ray[serve]'`.
+"""The live page on many replicas, with Ray Serve: `pip install 'perfrdiff_hf[live,rendering,ray]'`.
 
     python examples/serve_ray.py --model demo_output/model --replicas 2
     serve run examples.serve_ray:build model=demo_output/model replicas=2 face_model=face_landmarker.task

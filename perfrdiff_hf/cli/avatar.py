@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import refuse_idle
+from .options import add_rate_option, check_rate, refuse_idle
 
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ LINGER_SECONDS = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Whose face, and where to."""
     parser.add_argument("face", type=Path, help="a face track")
+    add_rate_option(parser)
     parser.add_argument("--output", type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
     parser.add_argument("--head", type=Path, help="a .glb with ARKit-named morph targets instead of our own head")
     parser.add_argument("--neutral", type=Path, help="a track of the same person, whose usual face becomes neutral")
@@ -76,7 +77,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.head is not None:
         check_head(options.head)
-    track = read_track(options.face)
+    check_rate(options, "face_fps", [options.face])
+    track = read_track(options.face, options.face_fps)
     print(track.report)
     coefficients = track.behaviour.streams["coefficients"]
     neutral = None
@@ -89,8 +91,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"output": options.output, "frames": len(coefficients), "notes": track.report.notes}
 
 
-def read_track(path: Path) -> FaceTrack:
-    """A face track.
+def read_track(path: Path, fps: float | None = None) -> FaceTrack:
+    """A face track; see `read_face_track` for `fps`.
 
     Raises:
         FileNotFoundError, ValueError: if there is none; of a video, how to make one of it.
@@ -100,7 +102,7 @@ def read_track(path: Path) -> FaceTrack:
 
     if is_video(path):
         raise ValueError(f"{path} is a video. Track its face first: perfrdiff track {path} --output face.npz")
-    return read_face_track(path)
+    return read_face_track(path, fps=fps)
 
 
 def write(coefficients: np.ndarray, neutral: np.ndarray | None, options: argparse.Namespace) -> None:

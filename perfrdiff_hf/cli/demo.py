@@ -1,6 +1,7 @@
 """The whole method on a small made-up world, in a few minutes on two cores, without any download.
 
     perfrdiff demo --output demo_output
+    perfrdiff demo --quick --output quick_output     # a minute: does everything work here? Its figures say nothing
 
 writes the synthetic world, trains the four parts at a small size, personalises the generator for listeners that it has
 never seen, generates ten reactions to each of their test clips, scores them beside chance, mime, the world's own
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .options import load_pipeline
 
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from ..rendering.people import Scene
 
 
-PROCESSES = 2  # that train together where there is no GPU
-NUM_REACTIONS = 10
 CLIPS_AT_ONCE = 8
-VIDEO_SECONDS, FACE_PIXELS = 16, 160
+FACE_PIXELS = 160
 SHOWN = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist PMAFRG", "FRDiv")
 PLACES = {
     "world": "the synthetic world, in the REACT2024 layout",
@@ -46,9 +45,40 @@ PLACES = {
 }
 
 
+class Extent(NamedTuple):
+    """How much of everything.
+
+    Args:
+        world: its size.
+        settings: of training, by dotted name, beside those of the configuration `demo`.
+        processes: that train together where there is no GPU.
+        reactions: to each clip.
+        video_seconds: of the video.
+    """
+
+    world: str
+    settings: dict[str, str]
+    processes: int
+    reactions: int
+    video_seconds: int
+
+
+FULL = Extent("demo", {}, processes=2, reactions=10, video_seconds=16)
+# As much of each step as shows that it works. One process, as starting more would take longest.
+QUICK = Extent(
+    "quick",
+    {f"stages.{stage}.max_steps": "20" for stage in ("emotion_vae", "denoiser", "weight_shift_generator")}
+    | {"stages.style_encoder.max_steps": "5"},
+    processes=1,
+    reactions=3,
+    video_seconds=2,
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to, and from which seed."""
-    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write to")
+    parser.add_argument("--output", type=Path, help="folder to write to (default demo_output, or quick_output)")
+    parser.add_argument("--quick", action="store_true", help="a tiny world and a few steps, to see that all works")
     parser.add_argument("--seed", type=int, default=0, help="of the world, of training and of the noise")
 
 
@@ -57,27 +87,30 @@ def run(options: argparse.Namespace) -> None:
     from ..data.corpus import Corpus
     from ..evaluation import load_task
 
-    output, began = options.output, time.perf_counter()
+    extent, began = QUICK if options.quick else FULL, time.perf_counter()
+    output = options.output or Path(f"{extent.world}_output")
     output.mkdir(parents=True, exist_ok=True)
     world, cache = output / "world", output / "cache"
     with step("Writing the synthetic world"):
-        write_world(world, options.seed)
+        write_world(world, extent.world, options.seed)
     with step("Training the four parts"):
-        train(output, options.seed)
+        train(output, extent, options.seed)
     with step("Reacting to the test clips"):
         corpus = Corpus(world, cache)
         arrays = corpus.split("test").arrays
         task = load_task(world, "test", "pmafrg", cache)
         pipeline = load_pipeline(str(output / "model"), "cpu")
-        folders = react(pipeline, output, corpus, task, options.seed)
+        folders = react(pipeline, output, corpus, task, extent.reactions, options.seed)
     with step("Scoring the reactions"):
-        report = score(world, task, folders, pipeline.sampling.get("hop"))
+        report = score(world, task, folders, extent.reactions, pipeline.sampling.get("hop"))
         report.save(output)
     with step("Drawing some of them"):
-        draw(pipeline, output, arrays, task, options.seed)
+        draw(pipeline, output, arrays, task, extent.video_seconds, options.seed)
     print(f"\n{report.to_short_markdown(SHOWN)}\n")
     for name, what in PLACES.items():
         print(f"{output / name}  {what}")
+    if options.quick:
+        print("Everything works. The model has learned next to nothing: these figures say nothing of the method.")
     print(f"Done in {time.perf_counter() - began:.0f} s.")
 
 
@@ -90,21 +123,27 @@ def step(title: str) -> Iterator[None]:
     print(f"   {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def write_world(folder: Path, seed: int) -> None:
+def write_world(folder: Path, size: str, seed: int) -> None:
     """The world, unless it is there already.
 
     Raises:
-        FileExistsError: if the folder holds the world of another seed.
+        FileExistsError: if the folder holds the world of another seed or size.
     """
-    from ..synthetic.world import load_world, write_synthetic_world
+    from ..synthetic.world import SIZES, load_world, write_synthetic_world
 
     if not folder.exists():
-        write_synthetic_world(folder, size="demo", seed=seed)
-    elif (found := load_world(folder).seed) != seed:
-        raise FileExistsError(f"{folder} holds the world of seed {found}; take another output folder for seed {seed}.")
+        write_synthetic_world(folder, size, seed)
+        return
+    found = load_world(folder)
+    if found.seed != seed:
+        raise FileExistsError(
+            f"{folder} holds the world of seed {found.seed}; take another output folder for seed {seed}."
+        )
+    if found.size != SIZES[size]:
+        raise FileExistsError(f"{folder} holds a world of another size; take another output folder for {size}.")
 
 
-def train(output: Path, seed: int) -> None:
+def train(output: Path, extent: Extent, seed: int) -> None:
     """Train all stages, and put the pipeline into `output/model`."""
     import torch
 
@@ -112,10 +151,10 @@ def train(output: Path, seed: int) -> None:
     from ..training.processes import train_stage
     from ..training.stages import PERFRDIFF
 
-    config, seeds = configs_folder() / "demo.yaml", {"seed": str(seed)}
-    processes = 1 if torch.cuda.is_available() else PROCESSES
+    config, settings = configs_folder() / "demo.yaml", {"seed": str(seed), **extent.settings}
+    processes = 1 if torch.cuda.is_available() else extent.processes
     for stage in PERFRDIFF.stage_names:
-        train_stage(stage, output / "training", config, output / "world", seeds, processes, output / "cache")
+        train_stage(stage, output / "training", config, output / "world", settings, processes, output / "cache")
     copy_folder(output / "training" / "model", output / "model")
 
 
@@ -127,15 +166,17 @@ def copy_folder(source: Path, place: Path) -> None:
         shutil.copytree(source, beside, dirs_exist_ok=True)
 
 
-def react(pipeline: ReactionPipeline, output: Path, corpus: Corpus, task: Task, seed: int) -> dict[str, Path]:
-    """Ten reactions to each clip of the task: personalised, generic, and as the controls do."""
+def react(
+    pipeline: ReactionPipeline, output: Path, corpus: Corpus, task: Task, reactions: int, seed: int
+) -> dict[str, Path]:
+    """Some reactions to each clip of the task: personalised, generic, and as the controls do."""
     from ..evaluation.controls import manners_of
     from ..evaluation.reacting import predict
     from ..evaluation.task import rows_of
 
     arrays = corpus.split("test").arrays
     manners = manners_of(pipeline, arrays, ["another_history", "no_movement"])
-    settings = {**pipeline.sampling, "num_reactions": NUM_REACTIONS}
+    settings = {**pipeline.sampling, "num_reactions": reactions}
     # What an earlier run of the demo left is made anew if anything has changed since.
     return predict(
         pipeline,
@@ -150,17 +191,17 @@ def react(pipeline: ReactionPipeline, output: Path, corpus: Corpus, task: Task, 
     )
 
 
-def score(world: Path, task: Task, folders: dict[str, Path], hop: int | None) -> ReactionReport:
+def score(world: Path, task: Task, folders: dict[str, Path], reactions: int, hop: int | None) -> ReactionReport:
     """The metrics of all systems, of the reference rows, and of the world's own reactions."""
     from ..baselines import oracle_rows, reference_rows
     from ..behaviour import WINDOW_SIZE
     from ..evaluation import compare
     from ..evaluation.predictions import prediction_rows
 
-    references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
+    references = reference_rows(task.reactions, task.speaker, reactions, target_coefficients=task.coefficients)
     systems = {name: prediction_rows(folder, task) for name, folder in folders.items()}
     return compare(
-        {**references, **systems, **oracle_rows(world, "test", task.paths, NUM_REACTIONS)},
+        {**references, **systems, **oracle_rows(world, "test", task.paths, reactions)},
         task.reactions,
         task.speaker,
         task.matrices,
@@ -171,7 +212,7 @@ def score(world: Path, task: Task, folders: dict[str, Path], hop: int | None) ->
     )
 
 
-def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Task, seed: int) -> None:
+def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Task, seconds: int, seed: int) -> None:
     """A picture and a video of reactions to the first clip, and the video's first half for a page."""
     from ..behaviour import FRAME_RATE
     from ..evaluation.task import rows_of
@@ -179,7 +220,7 @@ def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Tas
     from ..rendering.strips import draw_strips, save_figure
     from ..rendering.video import scene_pictures, write_animation, write_pictures
 
-    scene = scene_of(pipeline, output, arrays, rows_of(task, arrays)[0], seed)
+    scene = scene_of(pipeline, output, arrays, rows_of(task, arrays)[0], seconds, seed)
     save_figure(draw_strips(scene), output / "reactions.png")
     with Progress("video", scene.num_frames, "frame") as bar:
         pictures = list(scene_pictures(scene, FACE_PIXELS, lambda done, total: bar.update()))
@@ -187,7 +228,7 @@ def draw(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, task: Tas
     write_animation(pictures[: len(pictures) // 2 : 2], output / "reactions.webp", FRAME_RATE / 2)
 
 
-def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: int, seed: int) -> Scene:
+def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: int, seconds: int, seed: int) -> Scene:
     """One speaker, three reactions of the listener who met them, and how that listener really reacted."""
     from ..behaviour import FRAME_RATE, Behaviour
     from ..data.audio import read_audio
@@ -196,7 +237,7 @@ def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: 
     from ..evaluation.reacting import react_to_clips, speaker_of
     from ..rendering.people import SPEAKER, Person, Scene
 
-    frames = VIDEO_SECONDS * FRAME_RATE
+    frames = seconds * FRAME_RATE
     generated = react_to_clips(pipeline, arrays, [row], own_history(arrays), seed, num_reactions=3)
     reactions = [Person(f"Reaction {k + 1}", generated.behaviour(reaction=k)[:frames]) for k in range(3)]
     recorded = Behaviour(emotion=arrays.emotion(row), coefficients=arrays.coefficients(row))[:frames]
@@ -207,5 +248,5 @@ def scene_of(pipeline: ReactionPipeline, output: Path, arrays: ClipArrays, row: 
     return Scene(
         reactions=[*reactions, Person("Recorded", recorded)],
         speaker=Person("Speaker", speaker_of(arrays, row)[:frames], SPEAKER),
-        sound=(waveform[: VIDEO_SECONDS * rate], rate),
+        sound=(waveform[: seconds * rate], rate),
     )

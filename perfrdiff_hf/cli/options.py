@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ..faces.tracking import TrackingSettings
     from ..files import PathLike
     from ..pipelines.reaction_pipeline import ReactionPipeline
+
+
+RATE_HELP = "rate of the tracked video, for py-feat and OpenFace (default: OpenFace's timestamps, or 25)"
+TRACKING_OPTIONS = ("face_model", "expression_model", "neutral_seconds")
 
 
 def add_sampling_options(group: argparse._ActionsContainer, num_reactions: int) -> None:
@@ -45,7 +49,7 @@ def add_speaker_options(group: argparse._ActionsContainer, required: bool) -> No
         metavar="FILE",
         help="video, sound, face track; sound=FILE or face=FILE where only that part of a file is wanted",
     )
-    group.add_argument("--speaker_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    group.add_argument("--speaker_fps", type=float, help=RATE_HELP)
 
 
 def speaker_files(words: Sequence[str]) -> tuple[PathLike | None, list[PathLike]]:
@@ -79,6 +83,57 @@ def refuse_idle(options: argparse.Namespace, names: Sequence[str], use: str) -> 
     for name in names:
         if getattr(options, name) is not None:
             raise argparse.ArgumentTypeError(f"{name} is for {use}")
+
+
+def add_rate_option(parser: argparse.ArgumentParser) -> None:
+    """How fast the faces were filmed that the command is given."""
+    parser.add_argument("--face_fps", type=float, help=RATE_HELP)
+
+
+def check_folder(path: Path) -> None:
+    """See that a file can be written, before minutes of work.
+
+    Raises:
+        FileNotFoundError: if its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+
+
+def check_rate(options: argparse.Namespace, name: str, faces: Sequence[PathLike]) -> None:
+    """Refuse a rate of frames that none of the files needs.
+
+    Args:
+        options: None where the rate was not given.
+        name: of the option.
+        faces: the files that it is for.
+
+    Raises:
+        FileNotFoundError, ValueError: if it would do nothing, or a file is missing or unknown.
+    """
+    from ..data.recordings import counts_frames
+
+    if getattr(options, name) is None or any(counts_frames(path) for path in faces):
+        return
+    given = ", ".join(map(str, faces)) or "no face"
+    raise ValueError(
+        f"{name} is for tracks of py-feat and OpenFace, which count frames; given: {given}. Leave it out."
+    )
+
+
+def check_tracking(options: argparse.Namespace, faces: Iterable[PathLike]) -> None:
+    """Refuse the options of `add_tracking_options` where no face is that of a video.
+
+    Raises:
+        ValueError: if one of them was given, and would do nothing.
+    """
+    from ..faces.tracking.video import is_video
+
+    if any(is_video(Path(path)) for path in faces):
+        return
+    for name in TRACKING_OPTIONS:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name} is for videos, and no face here comes from one. Leave it out.")
 
 
 def add_tracking_options(parser: argparse.ArgumentParser) -> None:

@@ -14,14 +14,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_device_option, add_tracking_options, load_pipeline, tracking_settings
+from .options import (
+    add_device_option,
+    add_rate_option,
+    add_tracking_options,
+    check_rate,
+    check_tracking,
+    load_pipeline,
+    tracking_settings,
+)
 from .react import personal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Who, with which model, and where to."""
     parser.add_argument("face", nargs="+", help="the listener: a video or face track; of REACT2024, csv and npy")
-    parser.add_argument("--face_fps", type=float, help="rate of the tracked video, for py-feat and OpenFace")
+    add_rate_option(parser)
     parser.add_argument("--model", required=True, help="folder of a saved pipeline, or its name on the Hub")
     parser.add_argument("--output", required=True, type=Path, help="folder to write; a listener in it is replaced")
     add_device_option(parser)
@@ -32,6 +40,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Read, personalise, save."""
     from ..data.recordings import read_face
 
+    check_rate(options, "face_fps", options.face)
+    check_tracking(options, options.face)
     pipeline = personal(load_pipeline(options.model, options.device), options.model)  # before minutes of tracking
     recorded = read_face(options.face, options.face_fps, tracking_settings(options))
     print("\n".join(recorded.notes))

@@ -30,6 +30,8 @@ from .options import (
     add_sampling_options,
     add_speaker_options,
     add_tracking_options,
+    check_rate,
+    check_tracking,
     load_pipeline,
     part_and_path,
     refuse_idle,
@@ -96,6 +98,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     audio, face = speaker_files(options.speaker)
     if missing := [path for path in options.listener or () if not Path(path).exists()]:
         raise FileNotFoundError(f"There is no face track at {missing[0]}, nor a video or a saved listener.")
+    recordings = [path for path in options.listener or () if not Path(path).is_dir()]
+    check_rate(options, "speaker_fps", face)
+    check_rate(options, "listener_fps", recordings)
+    check_tracking(options, [*face, *recordings])
     clock = _Clock()
     with files_into(options.output) as folder:
         pipeline = load_pipeline(options.model, options.device)
@@ -112,7 +118,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         clock.lap("writing")
         files = sorted(file.name for file in folder.iterdir())
     seconds = len(reactions[0]) / FRAME_RATE
-    print(f"{len(reactions)} reactions of {seconds:.1f} s are in {options.output}")
+    number = "1 reaction" if len(reactions) == 1 else f"{len(reactions)} reactions"
+    print(f"{number} of {seconds:.1f} s in {options.output}")
     print("Seconds: " + ", ".join(f"{what} {took:.1f}" for what, took in clock.laps.items()))
     return {
         "output": options.output,

@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import (
+    add_rate_option,
     add_speaker_options,
     add_tracking_options,
+    check_folder,
+    check_rate,
+    check_tracking,
     counted,
     refuse_idle,
     speaker_files,
@@ -37,6 +41,7 @@ SIZE = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Whose faces, and where to."""
     parser.add_argument("face", nargs="+", type=Path, help="face tracks, videos, reactions.npz")
+    add_rate_option(parser)
     add_speaker_options(parser, required=False)
     parser.add_argument("--output", required=True, type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
     parser.add_argument("--size", type=counted, help=f"of a face in a video, in pixels (default {SIZE})")
@@ -62,8 +67,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     behaviour = sound = None
     notes: list[str] = []
+    check_folder(options.output)
+    audio, tracks = speaker_files(options.speaker or ())
+    check_rate(options, "face_fps", options.face)
+    check_rate(options, "speaker_fps", tracks)
+    check_tracking(options, [*options.face, *tracks])
     if options.speaker:
-        audio, tracks = speaker_files(options.speaker)
         speaker = read_speaker(audio, tracks or None, options.speaker_fps, tracking_settings(options))
         behaviour, sound = speaker.behaviour, speaker.sound
         notes += speaker.notes
@@ -81,11 +90,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def faces_in(path: Path, options: argparse.Namespace, notes: list[str]) -> list[Behaviour]:
     """The behaviour in a track or video, and what was assumed of it as notes; of `reactions.npz`, all reactions."""
-    from ..data.recordings import read_face, read_reactions
+    from ..data.recordings import counts_frames, read_face, read_reactions
 
     if reactions := read_reactions(path):
         return reactions
-    recorded = read_face(path, tracking=tracking_settings(options))
+    fps = options.face_fps if counts_frames(path) else None
+    recorded = read_face(path, fps, tracking_settings(options))
     notes += recorded.notes
     return [recorded.behaviour]
 

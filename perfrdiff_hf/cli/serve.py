@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     network.add_argument("--port", type=int, default=8000, help="default 8000")
-    network.add_argument("--token", help="what visitors need; made up where others can reach the server")
+    network.add_argument("--token", help="what visitors need, no blanks; made up where others can reach the server")
     network.add_argument("--open", action="store_true", help="ask for no token although others can reach the server")
     network.add_argument("--framed_by", default="'none'", help="sites that may frame the page (default none)")
     network.add_argument("--sessions", type=int, default=8, help="at once (default 8)")
@@ -75,7 +75,7 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     """Load, and serve."""
     import secrets
 
-    from ..live.doors import is_loopback
+    from ..live.doors import check_token, is_loopback
     from ..live.listeners import ListenerShelf
     from ..live.server import create_app, run_server
     from ..live.session import Limits
@@ -85,6 +85,7 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     token = options.token or (None if is_local or options.open else secrets.token_urlsafe(16))
     if token and not options.token and (options.quiet or options.json):
         raise ValueError("Give a token: the one that is made up would not be shown with --quiet or --json.")
+    check_token(token)  # before models are loaded
     limits = Limits(sessions=options.sessions, session_seconds=60 * options.session_minutes)
     models = load_models(options.model, options.device)
     studio = Studio(models, ListenerShelf(options.listeners, options.fixed), limits, options.head)
@@ -93,7 +94,8 @@ def serve_page(options: argparse.Namespace, folder: Path) -> None:
     if face_model is None:
         print("There is no face model (perfrdiff track --download_model): the page will listen to sound alone.")
     key = f"#token={token}" if token else ""
-    print(f"The page is at http://{options.host}:{options.port}/{key}  (ctrl-c ends it)", flush=True)
+    host = f"[{options.host}]" if ":" in options.host else options.host  # as addresses have IPv6
+    print(f"The page is at http://{host}:{options.port}/{key}  (ctrl-c ends it)", flush=True)
     run_server(app, options.host, options.port)
 
 

@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_tracking_options, tracking_settings
+from .options import TRACKING_OPTIONS, add_tracking_options, check_folder, refuse_idle, tracking_settings
 
 
 FORMATS = {".npz": "npz", ".npy": "react2024", ".csv": "live_link", ".jsonl": "arkit_json", ".glb": "glb"}
@@ -37,6 +37,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError("give a video and an output")
     if options.video is None and not options.download_model:
         raise argparse.ArgumentTypeError("give a video and an output, or download_model")
+    if options.video is None:
+        refuse_idle(options, TRACKING_OPTIONS, "a video")
     if options.output is not None and options.output.suffix not in FORMATS:
         raise argparse.ArgumentTypeError(f"output must end in {', '.join(FORMATS)}; given: {options.output.name}")
 
@@ -57,8 +59,7 @@ def track(options: argparse.Namespace) -> dict[str, Any]:
     from ..faces import write_face_track
     from ..faces.tracking import track_video
 
-    if not options.output.parent.is_dir():  # before minutes of work
-        raise FileNotFoundError(f"There is no folder {options.output.parent} to write {options.output.name} into.")
+    check_folder(options.output)
     found = track_video(options.video, tracking_settings(options))
     print(found.report)
     write_face_track(found.behaviour, options.output, FORMATS[options.output.suffix])

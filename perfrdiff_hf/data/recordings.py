@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from ..behaviour import FRAME_RATE, Behaviour
+from ..faces.formats import TrackFile, recognise
 from ..faces.formats.npz import load_npz
 from ..faces.tracking import TrackingSettings, track_video
 from ..faces.tracking.video import is_video, streams_of
 from ..faces.tracks import combine_tracks, read_face_track
 from ..files import PathLike
 from .audio import mfcc_features, read_audio
+
+
+# Of the largest sample: 80 dB below full scale, which nobody hears.
+_SILENCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def read_face(
 
     Raises:
         FileNotFoundError, ValueError: see `read_face_track` and `track_video`; also if several files are not
-            REACT2024's two.
+            REACT2024's two, or `fps` is given for a video.
         ImportError: if it is a video, and the extra `tracking` is not installed.
     """
     if not isinstance(paths, (list, tuple)):
@@ -52,6 +57,8 @@ def read_face(
     if not paths:
         raise ValueError("paths must name at least one face track; it is empty.")
     if len(paths) == 1 and is_video(Path(paths[0])):
+        if fps is not None:
+            raise ValueError(f"fps was given, but {paths[0]} is a video, which has a clock of its own; leave fps out.")
         track = track_video(paths[0], tracking)
         return Recorded(track.behaviour, (str(track.report),))
     tracks = [read_face_track(Path(path), fps=fps) for path in paths]
@@ -63,6 +70,18 @@ def read_face(
         named = ", ".join(str(path) for path in paths)
         raise ValueError(f"Several face files must be REACT2024's csv and npy of one recording; given: {named}.")
     return Recorded(combine_tracks(by_content["emotion"], by_content["coefficients"]), notes)
+
+
+def counts_frames(path: PathLike) -> bool:
+    """Whether a face track may need the `fps` of `read_face`; videos and the other formats have a clock of their own.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is neither a video nor a known face track.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no face track at {path}.")
+    return not is_video(path) and recognise(TrackFile(path)).takes_fps
 
 
 def read_speaker(
@@ -112,6 +131,8 @@ def read_speaker(
         notes.append("the speaker's sound is not given; the model must have been trained to do without")
     else:
         notes.append(f"{audio}: {sound_frames / FRAME_RATE:.1f} s of sound -> {frames} frames")
+        if np.abs(sound[0]).max() < _SILENCE:
+            notes.append("this sound is silence, to which a model that listens hardly reacts")
         streams["audio"] = mfcc_features(*sound, num_frames=frames)
         if sound_frames < face_frames:
             silence = (frames - sound_frames) / FRAME_RATE

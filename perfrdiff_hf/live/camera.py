@@ -14,6 +14,7 @@ from ..faces.tracking.face_landmarker import mediapipe_scale
 from ..faces.tracks import LONGEST_BRIDGE_SECONDS, resample_track
 from .listeners import LEAST_SECONDS
 from .messages import MOST_FACE_RATE, MOST_FACES
+from .refusals import RefusedError
 
 
 SCALE = mediapipe_scale()
@@ -103,20 +104,22 @@ def history_of_faces(rows: np.ndarray) -> np.ndarray:
     """A listener's history `(frames, 58)` from rows `(rows, 57)` of a recording, at 25 frames per second.
 
     Raises:
-        ValueError: if a face is seen for less than ten seconds in all, or the recording is too long.
+        RefusedError: if a face is seen for less than ten seconds in all, or the recording is too long.
     """
     seen = rows[:, 1] > 0.5
     if rows[-1, 0] - rows[0, 0] > MOST_HISTORY_SECONDS:
-        raise ValueError(f"A recording may last {MOST_HISTORY_SECONDS} s; it lasts {rows[-1, 0] - rows[0, 0]:.0f} s.")
+        raise RefusedError(
+            f"A recording may last {MOST_HISTORY_SECONDS} s; it lasts {rows[-1, 0] - rows[0, 0]:.0f} s."
+        )
     if not seen.any():
-        raise ValueError("There is no face in this recording.")
+        raise RefusedError("There is no face in this recording.")
     # Two rows of one moment say the same; the first counts.
     times, kept = np.unique(rows[:, 0].astype(np.float64), return_index=True)
     rows, seen = rows[kept], seen[kept]
     # What is bridged between two sights of the face counts as seen, but no long time without it.
     there = np.minimum(np.diff(times[seen]), LONGEST_BRIDGE_SECONDS).sum()
     if there < LEAST_SECONDS:
-        raise ValueError(
+        raise RefusedError(
             f"A listener needs {LEAST_SECONDS} s of a face or more; in this recording one is seen for {there:.1f} s."
         )
     times -= times[0]

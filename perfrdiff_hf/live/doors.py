@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -15,6 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # What lies below these is for those with the token; the page itself holds nothing of anybody.
 GUARDED = ("/api/", "/live")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+# Browsers let a page choose no header of a WebSocket but its subprotocols, and addresses end up in logs. So the page
+# offers this one, which is taken, and its token beside it.
+SUBPROTOCOL = "perfrdiff"
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 # Everything that the page may use: itself. `blob:` is what it has made or been handed, such as a head's textures; wasm
 # is MediaPipe's.
 POLICY = (
@@ -32,6 +37,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def check_token(token: str | None) -> None:
+    """See that headers and addresses can carry a token.
+
+    Raises:
+        ValueError: if it is empty, or has other characters than letters, digits and `. _ ~ -`.
+    """
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise ValueError("token must be made of letters, digits and . _ ~ - alone, one at least; take another.")
+
+
 class Doors:
     """Lets a request through to the app, or refuses it.
 
@@ -41,7 +56,8 @@ class Doors:
 
     Args:
         app: what lies behind.
-        token: what requests must bring, as `Authorization: Bearer ...` or `?token=...`; None: nothing.
+        token: what requests must bring, as `Authorization: Bearer ...`, or WebSockets as a second subprotocol; see
+            `check_token`. None: nothing.
         is_local: whether the server listens on this machine alone.
     """
 
@@ -75,10 +91,8 @@ class Doors:
 
     def _has_token(self, headers: Mapping[str, str], scope: Scope) -> bool:
         assert self.token is not None
-        given = headers.get("authorization", "").removeprefix("Bearer ")
-        if not given:
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        return secrets.compare_digest(given.encode(), self.token.encode())
+        offered = [*scope.get("subprotocols", []), headers.get("authorization", "").removeprefix("Bearer ")]
+        return any(secrets.compare_digest(given.encode(), self.token.encode()) for given in offered)
 
 
 class SafeHeaders:

@@ -14,6 +14,7 @@ from ..files import PathLike, folder_beside
 from ..models.weight_shifts import WEIGHTS_NAME, WeightShifts
 from ..pipelines.perfrdiff import PerFRDiffPipeline
 from ..pipelines.reaction_pipeline import ReactionPipeline
+from .refusals import RefusedError, refusing
 
 
 # Names become folders, so that nothing but these may stand in them.
@@ -45,13 +46,14 @@ class ListenerShelf:
         """A listener, ready for a pipeline.
 
         Raises:
-            FileNotFoundError: if there is none of this name.
-            ValueError: if the listener was made for another model, or the model knows no listeners.
+            RefusedError: if there is none of this name, it was made for another model, or the model knows none.
         """
         folder = self._folder_of(name)
         if not (folder / WEIGHTS_NAME).is_file():
-            raise FileNotFoundError(f"There is no listener {name}.")
-        return _personal(pipeline).load_listener(folder)
+            raise RefusedError(f"There is no listener {name}.", 404)
+        personal = _personal(pipeline)
+        with refusing(ValueError):
+            return personal.load_listener(folder)
 
     def make(self, name: str, pipeline: ReactionPipeline, history: np.ndarray) -> None:
         """Make a listener from how a person moves, and save it.
@@ -62,23 +64,24 @@ class ListenerShelf:
             history: `(frames, 58)` at 25 a second, 10 seconds at least.
 
         Raises:
-            PermissionError: if the shelf is fixed.
-            FileExistsError: if there is one of this name.
-            ValueError: if the name or the history cannot be used, or the model knows no listeners.
+            RefusedError: if the shelf is fixed, there is one of this name, the name or the history cannot be used, or
+                the model knows no listeners.
         """
         self._check_open()
         folder, personal = self._folder_of(name), _personal(pipeline)
         least = max(FRAME_RATE * LEAST_SECONDS, pipeline.window_size)
         if len(history) < least:
-            raise ValueError(
+            raise RefusedError(
                 f"A listener needs {least / FRAME_RATE:.0f} s of a face or more; this recording has "
                 f"{len(history) / FRAME_RATE:.1f} s."
             )
         with self._lock:
             if folder.exists():
-                raise FileExistsError(f"There is a listener {name} already. Choose another name, or remove that one.")
+                raise RefusedError(
+                    f"There is a listener {name} already. Choose another name, or remove that one.", 409
+                )
             if len(self.names()) >= MOST_LISTENERS:
-                raise ValueError(f"There are {MOST_LISTENERS} listeners already; remove some.")
+                raise RefusedError(f"There are {MOST_LISTENERS} listeners already; remove some.")
             shifts = personal.personalise(history[None])
             with folder_beside(folder, existing="refuse") as beside:
                 shifts.save_pretrained(beside)
@@ -87,22 +90,21 @@ class ListenerShelf:
         """Forget a listener.
 
         Raises:
-            PermissionError: if the shelf is fixed.
-            FileNotFoundError: if there is none of this name.
+            RefusedError: if the shelf is fixed, or there is none of this name.
         """
         self._check_open()
         with self._lock:
             if name not in self.names():
-                raise FileNotFoundError(f"There is no listener {name}.")
+                raise RefusedError(f"There is no listener {name}.", 404)
             shutil.rmtree(self._folder_of(name))
 
     def _check_open(self) -> None:
         if self.is_fixed:
-            raise PermissionError("The listeners of this server are fixed: visitors make and remove none.")
+            raise RefusedError("The listeners of this server are fixed: visitors make and remove none.", 403)
 
     def _folder_of(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name != name.strip():
-            raise ValueError(
+            raise RefusedError(
                 f"A listener's name is 1 to 40 letters, digits, blanks, _ and -, and begins with a letter or digit; "
                 f"given: {name!r}."
             )
@@ -111,7 +113,7 @@ class ListenerShelf:
 
 def _personal(pipeline: ReactionPipeline) -> PerFRDiffPipeline:
     if not isinstance(pipeline, PerFRDiffPipeline) or not can_personalise(pipeline):
-        raise ValueError("This model knows no listeners: it has no style encoder or no weight-shift generator.")
+        raise RefusedError("This model knows no listeners: it has no style encoder or no weight-shift generator.")
     return pipeline
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..behaviour import BLENDSHAPE_NAMES, COEFFICIENT_CHANNELS, EMOTION_CHANNELS
 from ..faces.motion import FaceMotion
+from .refusals import RefusedError
 
 
 SAMPLE_RATE = 16_000
@@ -75,14 +76,14 @@ def decode_json(text: str) -> dict[str, Any]:
     """A JSON message.
 
     Raises:
-        ValueError: if it is no JSON object with a `type`.
+        RefusedError: if it is no JSON object with a `type`.
     """
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"A text message must be JSON; it is not: {error}.") from None
+        raise RefusedError(f"A text message must be JSON; it is not: {error}.") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise ValueError("A text message must be a JSON object with a type.")
+        raise RefusedError("A text message must be a JSON object with a type.")
     return message
 
 
@@ -90,14 +91,14 @@ def decode_wishes(message: Mapping[str, Any]) -> Wishes:
     """What a `start` message asks for.
 
     Raises:
-        ValueError: if something is missing, unknown or out of range; the message names it.
+        RefusedError: if something is missing, unknown or out of range; the message names it.
     """
     known = {"type", "model", "listeners", "sound", "face", "num_reactions", "num_inference_steps", "seed"}
     if message.get("type") != "start":
-        raise ValueError(f"The first message must be of type start; given: {message.get('type')!r}.")
+        raise RefusedError(f"The first message must be of type start; given: {message.get('type')!r}.")
     unknown = sorted(set(message) - known)
     if unknown:
-        raise ValueError(f"A start message has no {', '.join(map(repr, unknown))}; it may have {sorted(known)}.")
+        raise RefusedError(f"A start message has no {', '.join(map(repr, unknown))}; it may have {sorted(known)}.")
     wishes = Wishes(
         model=_text(message, "model"),
         listeners=_listeners(message),
@@ -108,7 +109,7 @@ def decode_wishes(message: Mapping[str, Any]) -> Wishes:
         seed=_whole(message, "seed", 0, 2**31 - 1),
     )
     if not (wishes.sound or wishes.face):
-        raise ValueError("sound, face or both must be true: there would be nothing to react to.")
+        raise RefusedError("sound, face or both must be true: there would be nothing to react to.")
     return wishes
 
 
@@ -119,17 +120,17 @@ def decode_binary(data: bytes) -> tuple[int, np.ndarray]:
         `FACES` and `(rows, 57)` float32, or `SOUND` and `(samples,)` float32 in [-1, 1].
 
     Raises:
-        ValueError: if it is too short, too long, of an unknown kind, ends within a number or a row, or holds NaN,
+        RefusedError: if it is too short, too long, of an unknown kind, ends within a number or a row, or holds NaN,
             infinite or far too large values.
     """
     if len(data) <= _HEADER.size or data[1:4] != b"\0\0\0":
-        raise ValueError(f"A binary message must have a header of 4 bytes and more; given: {len(data)} bytes.")
+        raise RefusedError(f"A binary message must have a header of 4 bytes and more; given: {len(data)} bytes.")
     kind, body = data[0], data[_HEADER.size :]
     if kind == FACES:
         return kind, decode_faces(body, MOST_FACES)
     if kind == SOUND:
         return kind, _decode_sound(body)
-    raise ValueError(f"A binary message must begin with {FACES} (faces) or {SOUND} (sound); given: {kind}.")
+    raise RefusedError(f"A binary message must begin with {FACES} (faces) or {SOUND} (sound); given: {kind}.")
 
 
 def decode_faces(body: bytes, most: int) -> np.ndarray:
@@ -140,25 +141,25 @@ def decode_faces(body: bytes, most: int) -> np.ndarray:
         most: how many may come at once.
 
     Raises:
-        ValueError: as `decode_binary`; also if seconds run backwards.
+        RefusedError: as `decode_binary`; also if seconds run backwards.
     """
     width = 4 * FACE_WIDTH
     if not body or len(body) % width or len(body) > most * width:
-        raise ValueError(
+        raise RefusedError(
             f"Faces must be 1 to {most} rows of {FACE_WIDTH} float32, which are {width} bytes each; given: "
             f"{len(body)} bytes."
         )
     rows = np.frombuffer(body, dtype="<f4").reshape(-1, FACE_WIDTH).astype(np.float32)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValueError(f"Faces must hold finite numbers; row {row}, column {column} does not.")
+        raise RefusedError(f"Faces must hold finite numbers; row {row}, column {column} does not.")
     shapes, angles = rows[:, 2:-3], rows[:, -3:]
     if shapes.min() < -0.01 or shapes.max() > LARGEST_BLENDSHAPE:
-        raise ValueError(f"Blendshapes must lie in [0, 1]; they reach from {shapes.min():g} to {shapes.max():g}.")
+        raise RefusedError(f"Blendshapes must lie in [0, 1]; they reach from {shapes.min():g} to {shapes.max():g}.")
     if np.abs(angles).max() > LARGEST_ANGLE:
-        raise ValueError(f"Angles must lie in [-pi, pi]; one is {angles.flat[np.abs(angles).argmax()]:g}.")
+        raise RefusedError(f"Angles must lie in [-pi, pi]; one is {angles.flat[np.abs(angles).argmax()]:g}.")
     if (rows[:, 0] < 0).any() or (np.diff(rows[:, 0]) < 0).any():
-        raise ValueError("Seconds of faces must begin at 0 or later, and not run backwards.")
+        raise RefusedError("Seconds of faces must begin at 0 or later, and not run backwards.")
     return rows
 
 
@@ -169,16 +170,16 @@ def decode_reaction(body: bytes, most_frames: int) -> tuple[np.ndarray, np.ndarr
         Emotion `(frames, 25)` and coefficients `(frames, 58)`.
 
     Raises:
-        ValueError: if it is empty, too long, ends within a row, or holds NaN or infinite values.
+        RefusedError: if it is empty, too long, ends within a row, or holds NaN or infinite values.
     """
     width = 4 * (EMOTION_CHANNELS + COEFFICIENT_CHANNELS)
     if not body or len(body) % width or len(body) > most_frames * width:
-        raise ValueError(
+        raise RefusedError(
             f"A reaction must be 1 to {most_frames} frames of {width} bytes (83 float32); given: {len(body)} bytes."
         )
     rows = np.frombuffer(body, dtype="<f4").reshape(-1, width // 4).astype(np.float32)
     if not np.isfinite(rows).all() or np.abs(rows).max() > 100:
-        raise ValueError("A reaction must hold finite numbers as they came from here.")
+        raise RefusedError("A reaction must hold finite numbers as they came from here.")
     return rows[:, :EMOTION_CHANNELS], rows[:, EMOTION_CHANNELS:]
 
 
@@ -203,20 +204,20 @@ def encode_segment(listener: int, start: int, motions: list[FaceMotion], reactio
 
 def _decode_sound(body: bytes) -> np.ndarray:
     if len(body) % 2 or len(body) > 2 * MOST_SAMPLES:
-        raise ValueError(f"Sound must be 1 to {MOST_SAMPLES} samples of 2 bytes; given: {len(body)} bytes.")
+        raise RefusedError(f"Sound must be 1 to {MOST_SAMPLES} samples of 2 bytes; given: {len(body)} bytes.")
     return np.frombuffer(body, dtype="<i2").astype(np.float32) / 32768
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:
     if not isinstance(message.get(name), str):
-        raise ValueError(f"{name} must be a text; given: {message.get(name)!r}.")
+        raise RefusedError(f"{name} must be a text; given: {message.get(name)!r}.")
     return message[name]
 
 
 def _flag(message: Mapping[str, Any], name: str) -> bool:
     value = message.get(name, True)
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false; given: {value!r}.")
+        raise RefusedError(f"{name} must be true or false; given: {value!r}.")
     return value
 
 
@@ -225,14 +226,14 @@ def _whole(message: Mapping[str, Any], name: str, least: int, most: int) -> int 
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}; given: {value!r}.")
+        raise RefusedError(f"{name} must be a whole number from {least} to {most}; given: {value!r}.")
     return value
 
 
 def _listeners(message: Mapping[str, Any]) -> tuple[str, ...]:
     value: Collection[Any] = message.get("listeners", [GENERIC])
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_LISTENERS:
-        raise ValueError(f"listeners must be a list of 1 to {MOST_LISTENERS} names; given: {value!r}.")
+        raise RefusedError(f"listeners must be a list of 1 to {MOST_LISTENERS} names; given: {value!r}.")
     if not all(isinstance(name, str) for name in value):
-        raise ValueError(f"listeners must be names; given: {value!r}.")
+        raise RefusedError(f"listeners must be names; given: {value!r}.")
     return tuple(value)

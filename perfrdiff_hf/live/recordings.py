@@ -13,6 +13,7 @@ from ..extras import require
 from ..faces.formats.gltf import animate_file
 from ..faces.motion import face_motion
 from ..faces.tracks import write_face_track
+from .refusals import RefusedError, refusing
 
 
 # Suffix -> how a browser should take it.
@@ -39,18 +40,18 @@ def recording_file(emotion: np.ndarray, coefficients: np.ndarray, suffix: str, h
         head: for glb: whose head is animated; None: ours.
 
     Raises:
-        ValueError: if the suffix is unknown, or the head is turned too far for the format.
-        ImportError: if what videos need is not installed.
-        BlockingIOError: if a video is being drawn already.
+        RefusedError: if the suffix is unknown, the head is turned too far for the format, what videos need is not
+            installed, or a video is being drawn already.
     """
     if suffix not in MEDIA_TYPES:
-        raise ValueError(f"The format must be one of {', '.join(MEDIA_TYPES)}; given: {suffix!r}.")
+        raise RefusedError(f"The format must be one of {', '.join(MEDIA_TYPES)}; given: {suffix!r}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"reaction.{suffix}"
         if suffix == "npz":
             np.savez_compressed(path, reactions=emotion[None], coefficients=coefficients[None])
         elif suffix == "csv":
-            write_face_track(Behaviour(emotion=emotion, coefficients=coefficients), path, "live_link")
+            with refusing(ValueError):
+                write_face_track(Behaviour(emotion=emotion, coefficients=coefficients), path, "live_link")
         elif suffix == "glb":
             animate_file(face_motion(coefficients), path, head)
         else:
@@ -59,12 +60,13 @@ def recording_file(emotion: np.ndarray, coefficients: np.ndarray, suffix: str, h
 
 
 def _film(coefficients: np.ndarray, path: Path) -> None:
-    require("rendering", "Videos")
+    with refusing(ImportError, status=501):
+        require("rendering", "Videos")
     from ..rendering.head import draw_head
     from ..rendering.video import write_pictures
 
     if not _one_video.acquire(blocking=False):
-        raise BlockingIOError("A video is being made already; try again when it is done.")
+        raise RefusedError("A video is being made already; try again when it is done.", 503)
     try:
         motion = face_motion(coefficients)
         pictures = (

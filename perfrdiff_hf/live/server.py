@@ -24,25 +24,16 @@ from ..faces.formats.gltf import check_head
 from ..faces.head.building import build_head
 from ..faces.head.gltf import head_glb
 from .camera import MOST_HISTORY_ROWS, history_of_faces
-from .doors import POLICY, Doors, SafeHeaders
+from .doors import POLICY, Doors, SafeHeaders, check_token
 from .installing import is_installed
 from .messages import FACE_WIDTH, decode_faces, decode_reaction
 from .recordings import MEDIA_TYPES, MOST_FRAMES, recording_file
+from .refusals import RefusedError
 from .studio import Studio
 from .visit import Visit
 
 
 PAGE = Path(__file__).parent / "page"
-# What a visitor can mend, and how HTTP calls it.
-_STATUS = {
-    PermissionError: 403,
-    FileNotFoundError: 404,
-    FileExistsError: 409,
-    BlockingIOError: 503,
-    ImportError: 501,
-    ValueError: 400,
-    TypeError: 400,
-}
 _REACTION_BYTES = 4 * 83
 
 
@@ -60,16 +51,17 @@ def create_app(
         studio: models, listeners, limits.
         vendor: folder that `installing.install` filled; where it is empty, the page says what to do.
         face_model: MediaPipe's `face_landmarker.task`, which the page's tracker needs; None: sound alone.
-        token: what requests must bring; None: nothing.
+        token: what requests must bring, letters, digits and `. _ ~ -`; None: nothing.
         is_local: whether it will listen on this machine alone; see `Doors`.
         framed_by: which sites may show the page in a frame, as a content security policy names them.
 
     Raises:
         FileNotFoundError: if there is no such face model or head.
-        ValueError: if the head cannot be used.
+        ValueError: if the head cannot be used, or the token cannot be sent.
     """
     if face_model is not None and not face_model.is_file():
         raise FileNotFoundError(f"There is no face model at {face_model}.")
+    check_token(token)
     if studio.head is not None:
         check_head(studio.head)
     page = (PAGE / "index.html").read_text(encoding="utf-8")
@@ -96,7 +88,7 @@ def create_app(
 
     safe = Middleware(SafeHeaders, headers=_headers(page, framed_by))
     doors = Middleware(Doors, token=token, is_local=is_local)
-    handlers = dict.fromkeys(_STATUS, _mendable)
+    handlers = {RefusedError: _refused, Exception: _failed}
     return Starlette(routes=routes, middleware=[safe, doors], exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
 
 
@@ -205,6 +197,10 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-async def _mendable(request: Request, error: Exception) -> Response:
-    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return JSONResponse({"error": str(error)}, status)
+async def _refused(request: Request, refusal: RefusedError) -> Response:
+    return JSONResponse({"error": str(refusal)}, refusal.status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again behind this answer, and the server logs it.
+    return JSONResponse({"error": "The server failed. Its log says why."}, 500)

@@ -21,6 +21,7 @@ from ..pipelines.reaction_pipeline import ReactionPipeline
 from ..pipelines.streaming import ReactionSegment, ReactionStream
 from .camera import FaceFrames, behaviour_of_faces
 from .messages import MOST_FACE_RATE, SAMPLE_RATE, Wishes, encode_segment
+from .refusals import RefusedError, refusing
 
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
@@ -64,7 +65,7 @@ class Session:
         limits: see there.
 
     Raises:
-        ValueError: if the pipeline cannot react like this.
+        RefusedError: if the pipeline cannot react like this.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class Session:
             elapsed: seconds since the session began, by the server's clock.
 
         Raises:
-            ValueError: if the session has no sound, or it runs ahead of the clock. The samples are ignored then.
+            RefusedError: if the session has no sound, or it runs ahead of the clock. The samples are ignored then.
         """
         if not self.wishes.sound:
-            raise ValueError("This session was begun without sound.")
+            raise RefusedError("This session was begun without sound.")
         with self._lock:
             sound = np.concatenate([self._samples, samples])
             frames = len(sound) // SAMPLES_PER_FRAME
@@ -132,11 +133,11 @@ class Session:
             elapsed: as for `hear_sound`.
 
         Raises:
-            ValueError: if the session has no face, a row's time is ahead of the clock, or more than 60 rows a second
+            RefusedError: if the session has no face, a row's time is ahead of the clock, or more than 60 rows a second
                 come. The rows are ignored then.
         """
         if not self.wishes.face:
-            raise ValueError("This session was begun without a face.")
+            raise RefusedError("This session was begun without a face.")
         with self._lock:
             self._check_pace("a face", float(rows[-1, 0]), elapsed)
             # Rows of one moment cost as much as others, and their times would never end.
@@ -198,11 +199,12 @@ class Session:
             generator.seed()
         else:
             generator.manual_seed(wishes.seed + number)
-        return pipeline.stream(streams=self._kinds, generator=generator, **settings)
+        with refusing(ValueError):
+            return pipeline.stream(streams=self._kinds, generator=generator, **settings)
 
     def _check_pace(self, what: str, seconds: float, elapsed: float) -> None:
         if seconds > elapsed + self.limits.ahead_seconds:
-            raise ValueError(
+            raise RefusedError(
                 f"This session is {elapsed:.1f} s old, and {what} reaches to {seconds:.1f} s: send it as it happens."
             )
 

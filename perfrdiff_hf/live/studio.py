@@ -14,6 +14,7 @@ from .engine import Engine
 from .listeners import ListenerShelf, can_personalise
 from .messages import GENERIC, MOST_LISTENERS, MOST_REACTIONS, STEPS, Wishes
 from .recordings import MEDIA_TYPES, MOST_SECONDS
+from .refusals import RefusedError
 from .session import Deliver, Limits, Note, Session
 
 
@@ -70,10 +71,10 @@ class Studio:
         """A pipeline by its name.
 
         Raises:
-            ValueError: if there is none.
+            RefusedError: if there is none.
         """
         if name not in self.models:
-            raise ValueError(f"There is no model {name!r}; there are {', '.join(self.models)}.")
+            raise RefusedError(f"There is no model {name!r}; there are {', '.join(self.models)}.")
         return self.models[name]
 
     def take_place(self) -> None:
@@ -99,8 +100,7 @@ class Studio:
             on_failure: see `Engine.add`.
 
         Raises:
-            FileNotFoundError: if there is no such listener.
-            ValueError: if there is no such model, or it cannot react like this.
+            RefusedError: if there is no such model or listener, or it cannot react like this.
         """
         pipeline = self.model(wishes.model)
         listeners = [None if name == GENERIC else self.shelf.load(name, pipeline) for name in wishes.listeners]

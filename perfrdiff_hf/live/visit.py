@@ -12,7 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..behaviour import FRAME_RATE
+from .doors import SUBPROTOCOL
 from .messages import FACES, SAMPLE_RATE, decode_binary, decode_json, decode_wishes
+from .refusals import RefusedError
 from .session import Session
 from .studio import Studio, StudioFullError
 
@@ -45,7 +47,8 @@ class Visit:
 
     async def run(self) -> None:
         """Until one of the two ends it."""
-        await self.websocket.accept()
+        offered = self.websocket.scope.get("subprotocols", [])
+        await self.websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
             self.studio.take_place()
         except StudioFullError as full:
@@ -67,7 +70,7 @@ class Visit:
             )
         except TimeoutError:
             return "idle", "Nothing was said."
-        except (ValueError, TypeError, FileNotFoundError) as error:
+        except RefusedError as error:
             return "refused", str(error)
         except WebSocketDisconnect:
             raise
@@ -93,7 +96,7 @@ class Visit:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         if not isinstance(message.get("text"), str):
-            raise ValueError("The first message must be a text of type start.")
+            raise RefusedError("The first message must be a text of type start.")
         return decode_json(message["text"])
 
     async def _listen(self, session: Session) -> None:
@@ -116,7 +119,7 @@ class Visit:
             try:
                 self._take(session, message, now - began)
                 used = now
-            except (ValueError, TypeError) as error:
+            except RefusedError as error:
                 mistakes += 1
                 self._put({"type": "error", "message": str(error)})
                 if mistakes >= self.limits.mistakes:
@@ -140,7 +143,7 @@ class Visit:
         elif spoken["type"] == "rest":
             session.take_rest()
         else:
-            raise ValueError(f"type must be stop or rest; given: {spoken['type']!r}.")
+            raise RefusedError(f"type must be stop or rest; given: {spoken['type']!r}.")
 
     def _time_is_over(self, elapsed: float) -> Ending:
         if elapsed > self.limits.session_seconds:

@@ -54,7 +54,7 @@ from .oracles import oracle_reactions
 from .recording import calibration, render
 
 
-__all__ = ["WorldSize", "load_world", "oracle_reactions", "write_synthetic_world"]
+__all__ = ["SIZES", "WorldSize", "load_world", "oracle_reactions", "write_synthetic_world"]
 
 
 def write_synthetic_world(
@@ -68,7 +68,8 @@ def write_synthetic_world(
 
     Args:
         folder: where to; it appears only when it is complete.
-        size: `"demo"` (65 dyads, 250 MB), `"bench"` (264 dyads, 2.5 GB), or a `WorldSize`.
+        size: `"quick"` (11 dyads, 20 MB), `"demo"` (65 dyads, 250 MB), `"bench"` (264 dyads, 2.5 GB), or a
+            `WorldSize`.
         seed: of the world.
         overwrite: replace what the folder holds.
         num_proc: processes that render.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from perfrdiff_hf.cli import main
+from perfrdiff_hf.faces.formats.openface import UNITS
 
 
 Refused = Callable[..., str]
@@ -26,6 +29,16 @@ def refused(capsys: pytest.CaptureFixture) -> Refused:
         return message
 
     return run
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> str:
+    """A track of OpenFace of 100 frames without times."""
+    header = ["frame", "success", *(f"AU{unit:02d}_r" for unit in UNITS)]
+    rows = np.random.default_rng(0).uniform(0, 2, (100, len(header)))
+    rows[:, 0], rows[:, 1] = np.arange(1, 101), 1
+    np.savetxt(tmp_path / "counted.csv", rows, "%g", ",", header=",".join(header), comments="")
+    return str(tmp_path / "counted.csv")
 
 
 @pytest.fixture

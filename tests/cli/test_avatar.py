@@ -64,6 +64,15 @@ def test_another_head(face: str, tmp_path: Path) -> None:
     assert next(mesh for mesh in written.tree["meshes"] if "extras" in mesh)["extras"] == mesh["extras"]
 
 
+def test_the_rate_of_a_track_that_counts_frames(counted: str, face: str, tmp_path: Path, refused) -> None:
+    for words, frames in (((), 100), (("--face_fps", "50"), 50)):
+        assert main(["avatar", counted, *words, "--output", str(tmp_path / "a.csv")]) == 0
+        assert len(read_face_track(tmp_path / "a.csv").behaviour) == frames
+    refused(
+        "avatar", face, "--face_fps", "50", "--output", tmp_path / "b.csv", match="face_fps is for tracks of py-feat"
+    )
+
+
 def test_pictures_and_videos(face: str, tmp_path: Path) -> None:
     assert main(["avatar", face, "--output", str(tmp_path / "a.png"), "--size", "64", "--at", "0.2"]) == 0
     assert Image.open(tmp_path / "a.png").size == (64, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import yaml
 from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.cli import demo, main
 from perfrdiff_hf.synthetic import world
-from perfrdiff_hf.synthetic.cast import WorldSize
-from perfrdiff_hf.training import config
+from perfrdiff_hf.synthetic.cast import WorldSize, load_world
+from perfrdiff_hf.training import config, processes
 from perfrdiff_hf.training.stages import PERFRDIFF
 
 
@@ -37,8 +38,25 @@ def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "configs_folder", lambda: tmp_path / "configs")
     size = WorldSize(dyads=(2, 1, 2), clips=2, scripts=(2, 1, 2), sample_rate=8000, sound="ULAW")
     monkeypatch.setitem(world.SIZES, "demo", size)
-    monkeypatch.setattr(demo, "NUM_REACTIONS", 2)
-    monkeypatch.setattr(demo, "VIDEO_SECONDS", 2)
+    monkeypatch.setitem(world.SIZES, "quick", replace(size, dyads=(3, 1, 2), scripts=(3, 1, 2)))
+    monkeypatch.setattr(demo, "FULL", demo.FULL._replace(reactions=2, video_seconds=2))
+
+
+@pytest.mark.usefixtures("_small")
+def test_what_is_quick_stands_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+    """The quick demo has its own steps and world, and neither demo goes on with what the other left."""
+    trained: list[tuple[str, str]] = []
+
+    def train_stage(stage: str, output_dir: Path, config: Path, data_dir: Path, settings: dict, *rest: object) -> None:
+        trained.append((stage, settings[f"stages.{stage}.max_steps"]))
+        assert rest[0] == 1 and load_world(data_dir).size == world.SIZES["quick"]
+        raise ChildProcessError("enough")
+
+    monkeypatch.setattr(processes, "train_stage", train_stage)
+    refused("demo", "--quick", "--output", tmp_path / "out", match="enough")
+    assert trained == [("emotion_vae", "20")]
+    refused("demo", "--output", tmp_path / "out", match="holds a world of another size")
+    assert set(demo.QUICK.settings) == {f"stages.{stage}.max_steps" for stage in PERFRDIFF.stage_names}
 
 
 @pytest.mark.usefixtures("_small")

@@ -28,9 +28,25 @@ def test_what_is_missing(refused: Any, tmp_path: Path, monkeypatch: pytest.Monke
     # Nobody could come in.
     for silent in ("--quiet", "--json"):
         refused("serve", "--model", "m", "--page_dir", tmp_path, "--host", "0.0.0.0", silent, match="Give a token")
+    refused(
+        "serve", "--model", "m", "--page_dir", tmp_path, "--token", "my secret", match="token must be made of letters"
+    )
     monkeypatch.setenv("PATH", "")
     refused("serve", "--install", "--page_dir", tmp_path / "page", match="npm was not found")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_address_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("starlette", reason="the extra [live] is not installed")
+    monkeypatch.setenv("PERFRDIFF_HOME", str(tmp_path))
+    monkeypatch.setattr(installing, "is_installed", lambda folder: True)
+    monkeypatch.setattr("perfrdiff_hf.cli.serve.load_models", lambda names, device: {"tiny": None})
+    monkeypatch.setattr("perfrdiff_hf.live.server.run_server", lambda app, host, port: app)
+    for words, address in (((), "http://127.0.0.1:8000/ "), (("--host", "::1"), "http://[::1]:8000/ ")):
+        assert main(["serve", "--model", "tiny", "--page_dir", str(tmp_path), *words]) == 0
+        assert address in capsys.readouterr().out
 
 
 def test_the_face_model_is_the_one_given_or_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

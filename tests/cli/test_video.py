@@ -145,6 +145,40 @@ def test_faces_side_by_side(film: str, track: str, tmp_path: Path, capsys: pytes
     assert Image.open(tmp_path / "c.png").width > 200
 
 
+def test_rates_are_for_tracks_that_count_frames(
+    model: str, counted: str, track: str, film: str, tmp_path: Path, capsys: pytest.CaptureFixture, refused
+) -> None:
+    output = str(tmp_path / "a.png")
+    for words in ((film, counted, "--face_fps", "50"), ("--speaker", counted, "--speaker_fps", "50")):
+        capsys.readouterr()
+        assert main(["render", track, *words, "--output", output]) == 0
+        assert "100 rows at 50.0 a second -> 50 frames" in capsys.readouterr().out
+    render, react = (
+        ("render", track, "--output", output),
+        ("react", "--model", "never_read", "--output", tmp_path / "b"),
+    )
+    for face in (film, track):  # a video and a format that have times of their own
+        idle = "is for tracks of py-feat and OpenFace.*Leave it out"
+        refused("render", face, "--output", output, "--face_fps", "50", match=f"face_fps {idle}")
+        refused(*render, "--speaker", face, "--speaker_fps", "50", match=f"speaker_fps {idle}")
+        refused(*react, "--speaker", face, "--speaker_fps", "50", match=f"speaker_fps {idle}")
+        refused(*react, "--speaker", film, "--listener", face, "--listener_fps", "50", match=f"listener_fps {idle}")
+        refused("personalise", face, "--model", "m", "--output", "o", "--face_fps", "50", match=f"face_fps {idle}")
+    refused(*react, "--speaker", f"sound={film}", "--speaker_fps", "50", match="given: no face")
+
+
+def test_options_of_tracking_are_for_videos(track: str, film: str, tmp_path: Path, misused, refused) -> None:
+    react = ("react", "--model", "never_read", "--output", tmp_path / "b", "--neutral_seconds", "0", "1")
+    idle = "is for videos, and no face here comes from one"
+    for words in ((track,), (f"sound={film}", track), (track, "--listener", track), (track, "--listener", tmp_path)):
+        refused(*react, "--speaker", *words, match=f"neutral_seconds {idle}")
+    refused(*react, "--speaker", film, match="no saved pipeline at never_read")
+    refused(*react, "--speaker", track, "--listener", film, match="no saved pipeline at never_read")
+    refused("personalise", track, "--model", "m", "--output", "o", "--face_model", "f", match=f"face_model {idle}")
+    refused("render", track, "--output", "a.png", "--expression_model", "e", match=f"expression_model {idle}")
+    misused("track", "--download_model", "--neutral_seconds", "0", "1", match="neutral_seconds is for a video")
+
+
 def test_quiet_and_json(film: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["track", film, "--output", str(tmp_path / "a.npz")]
     assert main([*words, "--quiet"]) == 0
@@ -197,6 +231,7 @@ def test_mistakes_are_found_before_the_video_is_tracked(
     react = ("react", "--model", model, "--output", tmp_path / "out", "--speaker", film)
     refused(*react, "--listener", "none.csv", match=r"no face track at none\.csv")
     refused(*react, "--listener", tmp_path, match="no listener|weight_shifts")
+    refused("render", film, "--output", tmp_path / "no" / "a.mp4", match="There is no folder")
     misused(*react, "--num_reactions", "0", match="num_reactions: must be a whole number from 1 on; given: 0")
     misused(*react, "--head", "my.glb", match="head is for --format glb")
     misused(*react, "--listener_fps", "30", match="listener_fps is for a listener")

@@ -53,6 +53,15 @@ def test_the_longer_of_sound_and_face_counts(files: Path) -> None:
     assert "the sound is shorter than the face: 1.2 s of silence follow" in silent.notes
 
 
+def test_silence_is_said(files: Path) -> None:
+    """As of a film whose sound track holds nothing, which is no fault of the model's."""
+    said = "this sound is silence, to which a model that listens hardly reacts"
+    rng = np.random.default_rng(0)
+    for loudness, is_silent in {0.0: True, 3e-5: True, 1e-3: False}.items():
+        soundfile.write(files / "sound.wav", loudness * rng.uniform(-1, 1, 8000), 8000, subtype="FLOAT")
+        assert (said in read_speaker(files / "sound.wav").notes) == is_silent
+
+
 def test_one_of_the_two_is_enough(files: Path) -> None:
     heard, seen = read_speaker(files / "long.wav"), read_speaker(face=files / "face.npy")
     assert set(heard.behaviour.streams) == {"audio"} and "face is not given" in heard.notes[-1]
@@ -77,6 +86,8 @@ def test_sound_and_face_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 8000)
     times = np.arange(60) / 25
     film = write_film(tmp_path / "film.mp4", np.full(60, 0.5), times, tone)
+    with pytest.raises(ValueError, match="is a video, which has a clock of its own"):
+        read_face(film, fps=30)
     waveform, rate = read_audio(film)
     assert rate == 8000 and waveform.shape[1] == 1 and len(waveform) == pytest.approx(16000, abs=2048)
     middle = waveform[4000:12000, 0]

@@ -42,6 +42,18 @@ def test_live_link_csv_comes_back_but_for_lost_rows(realdata: Path, tmp_path: Pa
     np.testing.assert_allclose(again.behaviour.coefficients[:, BLENDSHAPES], expected, atol=1e-6)
 
 
+def test_the_time_code_of_live_link_csv_counts_sixty_ticks_a_second(realdata: Path, tmp_path: Path) -> None:
+    """As in recordings, which have 30 rows a second and move on by two ticks a row."""
+
+    def ticks(path: Path) -> np.ndarray:
+        return np.array([float(line.split(",")[0].rsplit(":", 1)[1]) for line in path.read_text().splitlines()[1:]])
+
+    recorded = ticks(realdata / "arkit_livelink" / "S88-001.csv")
+    assert recorded.max() > 59 and np.median(np.diff(recorded)) == pytest.approx(2, abs=0.01)
+    write_face_track(Behaviour(coefficients=np.tile(MEAN_FACE, (30, 1))), tmp_path / "a.csv", "live_link")
+    np.testing.assert_allclose(ticks(tmp_path / "a.csv"), np.arange(30) * 60 / 25 % 60, atol=1e-9)
+
+
 def independent_reading(packet: bytes) -> dict[str, object]:
     """Live Link Face's datagram, read from its description: a cursor over big-endian fields."""
     at = 0

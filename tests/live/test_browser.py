@@ -86,12 +86,20 @@ def visit(browser: Any, serving: Callable[..., Served]) -> Iterator[Callable[...
     """Opens the page of a fresh server, at a width, and says afterwards that it asked nobody else."""
     contexts, strangers = [], []
 
-    def opened(width: int = 1280, height: int = 900, served: Served | None = None, **options: Any) -> Any:
+    def opened(
+        width: int = 1280,
+        height: int = 900,
+        served: Served | None = None,
+        key: str = "",
+        begin: str = "",
+        **options: Any,
+    ) -> Any:
         if served is None:
             models = {"mime": MimePipeline(PerFRDiffFeatureExtractor())}
             served = serving(models=models, vendor=VENDOR, face_model=options.pop("face_model", None))
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
+        context.add_init_script(begin)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.said = []
@@ -102,7 +110,7 @@ def visit(browser: Any, serving: Callable[..., Served]) -> Iterator[Callable[...
             "request",
             lambda asked: asked.url.startswith((here, "blob:", "data:")) or strangers.append(asked.url),
         )
-        page.goto(f"{here}?fps=4&seed=1")
+        page.goto(f"{here}?fps=4&seed=1{key}")
         until(page, "window.page && window.page.ready")
         page.served = served
         return page
@@ -206,6 +214,21 @@ def test_two_pages_and_a_reload(visit: Callable[..., Any]) -> None:
     while len(one.served.studio.engine._sessions) != 2:  # the session before the reload has ended
         assert time.monotonic() < last
         time.sleep(0.1)
+
+
+def test_with_a_token_and_without_storage(visit: Callable[..., Any], serving: Callable[..., Served]) -> None:
+    """As in a frame of another site, where the browser remembers nothing."""
+    models = {"mime": MimePipeline(PerFRDiffFeatureExtractor())}
+    denied = "{ get: () => { throw new DOMException('denied', 'SecurityError'); } }"
+    page = visit(
+        served=serving(models=models, vendor=VENDOR, token="a-secret"),
+        key="#token=a-secret",
+        begin="".join(f"Object.defineProperty(window, '{kind}Storage', {denied});" for kind in ("local", "session")),
+    )
+    start(page)
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("document.documentElement.dataset.theme") in ("dark", "light")
+    assert not [said for said in page.said if "denied" in said]
 
 
 def test_a_denied_camera_and_a_broken_file_are_named(visit: Callable[..., Any], tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_meter_of_delay() -> None:
     const meter = new DelayMeter(given.lag);
     const none = meter.quantile(0.5);
     for (let start = 0; start < 5000; start += 25) {
-      meter.add(start);
+      meter.add(start, 25);
       meter.look(start - 1, start / 25 + 0.2);
       meter.look(start, start / 25 + 0.3);
     }
@@ -105,6 +105,33 @@ def test_the_meter_of_delay() -> None:
     assert got["least"] == pytest.approx(0.34) and got["median"] == pytest.approx(0.82) and got["p95"] > 1.2
     # A window that answers what lies 25 frames further back moves that much later.
     assert in_node(script, {"lag": 25})["median"] == pytest.approx(1.82)
+
+
+def test_only_what_is_answered_and_seen_counts_as_delay() -> None:
+    """Ten seconds are left out, later the page is hidden for ten; each segment is shown 0.3 s after its moment."""
+    script = """
+    const { DelayMeter } = await import(`${page}/delay.js`);
+    const meter = new DelayMeter(0);
+    const counts = [];
+    const play = (first, last, isSeen) => {
+      for (let start = first; start < last; start += 25) {
+        meter.add(start, 25);
+        if (isSeen) meter.look(start, start / 25 + 0.3);
+      }
+      counts.push(meter.delays.length);
+    };
+    play(0, 250, true);
+    play(500, 750, true);
+    meter.pass(725 / 25);
+    play(750, 1000, false);
+    meter.pass(980 / 25);
+    play(1000, 1250, true);
+    console.log(JSON.stringify({ counts, most: meter.quantile(1) }));
+    """
+    got = in_node(script, None)
+    assert got["most"] == pytest.approx(1.3)
+    # 225 frames are answered by nine segments that follow one; of the hidden ones those after frame 980.
+    assert got["counts"] == [225, 450, 450, 450 + 20 + 225]
 
 
 def test_the_page_speaks_the_server_s_language() -> None:
@@ -135,6 +162,47 @@ def test_the_page_speaks_the_server_s_language() -> None:
         np.testing.assert_allclose(np.array(faces)[:, 52:], motion.rotation, atol=1e-6)
 
 
+def test_the_token_is_sent_and_stands_in_no_address() -> None:
+    """As a subprotocol, which browsers send in a header; and it leaves the address bar."""
+    script = """
+    globalThis.location = { hash: "#token=a-secret", protocol: "https:", host: "here", pathname: "/", search: "" };
+    const kept = new Map();
+    globalThis.sessionStorage = { getItem: (name) => kept.get(name), setItem: (name, value) => kept.set(name, value) };
+    const shown = [];
+    globalThis.history = { replaceState: (state, title, address) => shown.push(address) };
+    const opened = [];
+    globalThis.WebSocket = class { constructor(...words) { opened.push(words); } };
+    const { Connection } = await import(`${page}/connection.js`);
+    new Connection({}, {});
+    console.log(JSON.stringify({ opened, shown, kept: [...kept] }));
+    """
+    assert in_node(script, None) == {
+        "opened": [["wss://here/live", ["perfrdiff", "a-secret"]]],
+        "shown": ["/"],
+        "kept": [["token", "a-secret"]],
+    }
+
+
+def test_a_browser_that_remembers_nothing() -> None:
+    """Frames of other sites may have no storage. The token then stays in the address, for a reload to find it."""
+    script = """
+    globalThis.location = { hash: "#token=a-secret", protocol: "http:", host: "here" };
+    for (const where of ["sessionStorage", "localStorage"]) {
+      const get = () => { throw new Error("denied"); };
+      Object.defineProperty(globalThis, where, { get, configurable: true });
+    }
+    const { recall, remember } = await import(`${page}/memory.js`);
+    const opened = [];
+    globalThis.WebSocket = class { constructor(...words) { opened.push(words); } };
+    const { Connection } = await import(`${page}/connection.js`);
+    new Connection({}, {});
+    const kept = remember("localStorage", "theme", "dark");
+    console.log(JSON.stringify({ opened, kept, theme: recall("localStorage", "theme") }));
+    """
+    opened = [["ws://here/live", ["perfrdiff", "a-secret"]]]
+    assert in_node(script, None) == {"opened": opened, "kept": False, "theme": None}
+
+
 def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     """It ends by itself, and says so: the next click must not begin another in its place."""
     script = (
@@ -147,7 +215,7 @@ def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     const lengths = [];
     recorder.begin(0);
     for (let start = 0; start < 250; start += 50) {
-      recorder.add({ listener: 0, start, rows });
+      recorder.add({ listener: 0, start, rows }, start);
       lengths.push([recorder.isOn, recorder.seconds, ended]);
     }
     console.log(JSON.stringify(lengths));
@@ -155,6 +223,75 @@ def test_a_recording_that_is_as_long_as_it_may_be_is_kept() -> None:
     )
     got = in_node(script, {"seconds": 5})
     assert got == [[True, 2, 0], [True, 4, 0], [False, 5, 1], [False, 5, 1], [False, 5, 1]]
+
+
+RECORDING = """
+    const { Recorder } = await import(`${page}/recorder.js`);
+    const recorder = new Recorder(given.seconds, () => {});
+    const segment = (listener, start, frames) => {
+      // Each frame is its own number, and the listener's.
+      const rows = [Array.from({ length: frames }, (_, index) => Float32Array.of(start + index, listener))];
+      return { listener, start, rows };
+    };
+    const held = () => [...recorder.tracks.values()].map((track) => track[0].map((row) => row[0]));
+"""
+
+
+def test_a_recording_that_begins_in_the_middle_holds_all_from_there_on() -> None:
+    """Two segments have come that are not on the screen yet, and one that is; of two listeners, one frame apart."""
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    for (let start = 0; start < 200; start += 50) {
+      for (const listener of [0, 1]) recorder.add(segment(listener, start, 50), Math.max(0, start - 75));
+    }
+    recorder.begin(85.5);
+    for (const listener of [0, 1]) recorder.add(segment(listener, 200, 50), 90);
+    recorder.add(segment(0, 250, 50), 120); // and the button is pressed before the other's comes
+    recorder.end();
+    console.log(JSON.stringify({ held: held(), seconds: recorder.seconds, waiting: recorder.waiting.length }));
+    """
+    )
+    got = in_node(script, {"seconds": 100})
+    assert got["held"] == [list(range(86, 250))] * 2 and got["seconds"] == pytest.approx(164 / 25)
+    assert got["waiting"] == 7  # what has been on the screen is not kept: 100 and after of both, and the last
+
+
+def test_left_out_seconds_do_not_shift_a_recording() -> None:
+    """The server began anew at frame 300, when one listener was further on than the other."""
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    recorder.begin(0);
+    for (const [listener, start] of [[0, 0], [1, 0], [0, 50], [0, 300], [1, 300]]) {
+      recorder.add(segment(listener, start, 50), start);
+    }
+    recorder.end();
+    console.log(JSON.stringify(held()));
+    """
+    )
+    one, other = in_node(script, {"seconds": 100})
+    assert one == [*range(100), *([99] * 200), *range(300, 350)]
+    assert other == [*range(50), *([49] * 250), *range(300, 350)]
+
+
+def test_listeners_are_recorded_equally_long() -> None:
+    script = (
+        BROWSER
+        + RECORDING
+        + """
+    recorder.begin(0);
+    const isOn = [];
+    for (const [listener, start] of [[0, 0], [1, 0], [0, 50], [1, 50], [0, 100], [1, 100]]) {
+      recorder.add(segment(listener, start, 50), start);
+      isOn.push(recorder.isOn);
+    }
+    console.log(JSON.stringify({ isOn, lengths: held().map((frames) => frames.length) }));
+    """
+    )
+    assert in_node(script, {"seconds": 4}) == {"isOn": [True, True, True, False, False, False], "lengths": [100, 100]}
 
 
 def test_a_camera_that_is_allowed_after_the_dialog_was_closed_goes_off() -> None:

@@ -136,7 +136,7 @@ def test_world_survives_its_file(world: World) -> None:
 
 
 def test_errors_name_what_is_wrong_and_leave_nothing(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="size must be one of demo, bench or a WorldSize; given: 'huge'"):
+    with pytest.raises(ValueError, match="size must be one of quick, demo, bench or a WorldSize; given: 'huge'"):
         write_synthetic_world(tmp_path / "x", "huge")
     with pytest.raises(ValueError, match="num_proc must be 1 or more"):
         write_synthetic_world(tmp_path / "x", TINY, num_proc=0)

@@ -1,4 +1,5 @@
 // From speaking to moving: how long after a moment of the speaker the first frame that answers it is on the screen.
+// Moments that no frame answers, or that were answered while nobody could see it, are not counted.
 
 import { FRAME_RATE } from "./playout.js";
 
@@ -9,15 +10,24 @@ export class DelayMeter {
   constructor(lag) {
     this.lag = lag;
     this.answered = 0;
+    this.next = 0;
     this.waiting = [];
     this.delays = [];
   }
 
-  // A segment has come whose first frame is `start`.
-  add(start) {
+  // A segment of so many frames has come, of which the first is `start`.
+  add(start, frames) {
     const until = Math.max(0, start - this.lag);
-    if (until > this.answered) this.waiting.push({ start, from: this.answered, until });
+    const isNext = start <= this.next; // else seconds were left out, and begun anew behind them
+    if (isNext && until > this.answered) this.waiting.push({ start, from: this.answered, until });
     this.answered = Math.max(this.answered, until);
+    this.next = start + frames;
+  }
+
+  // Nothing was shown until now, `seconds` after the session began.
+  pass(seconds) {
+    this.waiting = [];
+    this.answered = Math.max(this.answered, Math.round(seconds * FRAME_RATE));
   }
 
   // The face is at `position`, in frames, and the speaker at `seconds` of the same session.

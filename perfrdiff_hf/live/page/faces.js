@@ -48,6 +48,11 @@ export class Faces {
     return this.cards[listener]?.playouts[0].position ?? 0;
   }
 
+  // Of the listener who is furthest behind.
+  get slowest() {
+    return Math.min(...this.cards.map((_, listener) => this.position(listener)));
+  }
+
   get late() {
     return this.cards.reduce((total, card) => total + card.playouts[0].lateSegments, 0);
   }

@@ -3,6 +3,7 @@
 import { ask, Connection } from "./connection.js";
 import { DelayMeter } from "./delay.js";
 import { Faces } from "./faces.js";
+import { recall, remember } from "./memory.js";
 import { People } from "./people.js";
 import { Recorder } from "./recorder.js";
 import { closeFile, openDevices, openFile, SoundSource } from "./sources.js";
@@ -63,6 +64,8 @@ function listenToButtons(people) {
     $("formats").append(button);
   }
   addEventListener("pagehide", () => session?.connection.stop());
+  // Browsers draw nothing of a page that cannot be seen.
+  document.addEventListener("visibilitychange", () => session?.meter?.pass(session.clock()));
 }
 
 function fillSettings() {
@@ -248,8 +251,8 @@ function take(current, segment) {
   if (session !== current) return;
   page.segments += 1;
   faces.add(segment);
-  recorder.add(segment);
-  if (segment.listener === 0) current.meter.add(segment.start);
+  recorder.add(segment, faces.slowest);
+  if (segment.listener === 0) current.meter.add(segment.start, segment.rows[0].length);
 }
 
 async function end(message) {
@@ -284,7 +287,7 @@ function record() {
     $("saved").textContent = "";
     $("downloads").hidden = true;
     $("record").textContent = "Stop recording";
-    recorder.begin(faces.position(0));
+    recorder.begin(faces.slowest);
   }
 }
 
@@ -346,13 +349,13 @@ function complain(error) {
 
 function setTheme() {
   const root = document.documentElement;
-  const saved = localStorage.getItem("theme");
+  const saved = recall("localStorage", "theme");
   if (saved) root.dataset.theme = saved;
   const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const show = () => $("theme").setAttribute("aria-pressed", isDark());
   $("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    localStorage.setItem("theme", root.dataset.theme);
+    remember("localStorage", "theme", root.dataset.theme);
     show();
   });
   show();
