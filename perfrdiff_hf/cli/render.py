@@ -94,7 +94,7 @@ def faces_in(path: Path, options: argparse.Namespace, notes: list[str]) -> list[
 
     if reactions := read_reactions(path):
         return reactions
-    fps = options.face_fps if counts_frames(path) else None
+    fps = options.face_fps if options.face_fps is not None and counts_frames(path) else None
     recorded = read_face(path, fps, tracking_settings(options))
     notes += recorded.notes
     return [recorded.behaviour]
