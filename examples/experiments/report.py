@@ -150,6 +150,7 @@ def chance_of_the_gain(figures: Figures, who: np.ndarray) -> float:
 QUALITY = (
     Goal("personal share of PMAFRG FRCorr", share(PERSONALISED), low=0.8),
     Goal("the same, sampled without guidance", share(NO_GUIDANCE)),
+    Goal("the same, another's history", share(ANOTHER_HISTORY)),
     Goal("the same, a history without movement", share(NO_MOVEMENT), high=0.1),
     Goal(
         "own movement on another's face, over the own history", ratio(PERSONAL, ANOTHER_FACE, PERSONALISED), 0.9, 1.1

@@ -55,6 +55,7 @@ def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     missed = [line for line in lines if line.endswith("| missed |")]
     assert any(line.startswith("| the same, sampled without guidance | 0.7500") for line in lines)
+    assert any(line.startswith("| the same, another's history | -0.2500") for line in lines)
     assert code == 1 and len(missed) == 1 and missed[0].startswith("| p of that gain")
     assert "| personal share of PMAFRG FRCorr | 0.9000 [0.9000, 0.9000] | 0.9000" in "\n".join(lines)
     assert "world 0 (1 seeds) | world 1 (1 seeds)" in lines[0]
