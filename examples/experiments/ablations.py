@@ -1,7 +1,7 @@
 r"""The rows of the table of ablations: one ingredient of the recipe taken out each, and how they are measured.
 
     python examples/experiments/run.py --table ablations --world bench --work ablations \
-        --stages.denoiser.max_steps=3000 --stages.weight_shift_generator.max_steps=4000
+        --stages.denoiser.max_steps=3000 --stages.weight_shift_generator.max_steps=4000 --num_reactions=4
     python examples/experiments/report.py --table ablations
 
 Rows compare with each other and with nothing else: all are trained with the same small budget, that of the command,
