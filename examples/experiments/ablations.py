@@ -39,7 +39,7 @@ ABLATED = {
     "as many shown frames as the hop leaves": _generator(max_shown_frames=45),
     "no shown frames": Model(NOTHING_SHOWN, GENERATOR),
     "equation 9 for shown frames": Model(
-        {**NOTHING_SHOWN, "models.denoiser.conditions": ["audio", "emotion", "coefficients", "past_emotion"]},
+        {**NOTHING_SHOWN, "models.denoiser.conditions": ["audio", "coefficients", "speaker_latent", "past_emotion"]},
         GENERATOR,
     ),
     "channels on their own scales": _generator(standardised=False),

@@ -82,13 +82,15 @@ def main(arguments: list[str] | None = None) -> None:
     digest = functools.cache(corpus.digest)
     base = load_config(options.config, of_the_recipe(options.overrides)).to_dict()
     tables = list(TABLES) if options.table == "all" else [options.table]
-    for seed in options.seeds:
-        for table in tables:
-            for row in ROWS[table]:
-                if not options.rows or row.name in options.rows:
-                    if options.adapting_steps and "steps" in row.what:
-                        row = replace(row, what={**row.what, "steps": options.adapting_steps})
-                    Maker(options, corpus, digest, {**base, "seed": seed}).make(table, row)
+    asked = [(table, row) for table in tables for row in ROWS[table] if not options.rows or row.name in options.rows]
+    makers = [Maker(options, corpus, digest, {**base, "seed": seed}) for seed in options.seeds]
+    for _, row in asked:  # a wrong setting is told now, not after the hours that rows before it take
+        makers[0].config_of(MODELS[row.model or GENERIC])
+    for maker in makers:
+        for table, row in asked:
+            if options.adapting_steps and "steps" in row.what:
+                row = replace(row, what={**row.what, "steps": options.adapting_steps})
+            maker.make(table, row)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -203,7 +205,7 @@ class Maker:
         return json.loads(json.dumps({"training": _learned(config, stages), "measured": what, "data": data}))
 
     def config_of(self, model: Model) -> TrainingConfig:
-        """The configuration of a model: the recipe with what the model changes."""
+        """The configuration of a model: the recipe with what the model changes; a `ValueError` if it is none."""
         values = copy.deepcopy(dict(self.base))
         system = get_system(model.system)
         values["system"] = system.name
@@ -219,7 +221,9 @@ class Maker:
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(path) as beside:
             beside.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        return load_config(path, self.settings_of(model))
+        config = load_config(path, self.settings_of(model))
+        system.check_recipe(config)
+        return config
 
     def settings_of(self, model: Model) -> dict[str, str]:
         """What a model changes, as text; what the command says goes before it."""
