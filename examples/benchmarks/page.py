@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--listeners", help="folder of saved listeners (default: none)")
     parser.add_argument("--listener", default="", help="one of them (default: nobody in particular)")
     parser.add_argument("--steps", type=int, help="of denoising (default: the model's)")
+    parser.add_argument("--hop", type=int, help="frames that each window gives (default: the model's)")
     parser.add_argument("--fps", type=int, default=8, help="pictures a second that the page draws at most (default 8)")
     parser.add_argument("--minutes", type=float, default=2, help="of the session (default 2)")
     parser.add_argument("--patience", type=float, default=180, help="seconds that anything may take (default 180)")
@@ -136,6 +137,8 @@ def speak(page: Page, options: argparse.Namespace) -> None:
         page.get_by_label("face", exact=True).uncheck()
     if options.steps:
         page.get_by_label("Steps").fill(str(options.steps))
+    if options.hop:
+        page.get_by_label("Hop").fill(str(options.hop))
     page.get_by_role("button", name="Start").click()
     # The first picture that is tracked comes late, as the tracker prepares itself on it.
     wait_for(page, f"window.page.segments > 0 && window.page.tracked > {1 if options.video else -1}", options.patience)

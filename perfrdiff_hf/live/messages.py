@@ -43,6 +43,7 @@ LARGEST_ANGLE = np.pi
 MOST_LISTENERS = 3
 MOST_REACTIONS = 3
 STEPS = (2, 50)
+HOPS = (5, 50)
 # The listener that is nobody in particular.
 GENERIC = ""
 _HEADER = struct.Struct("<B3x")
@@ -60,6 +61,7 @@ class Wishes:
         face: whether faces will come.
         num_reactions: of each listener, 1 to 3.
         num_inference_steps: 2 to 50; None: as saved with the model.
+        hop: frames that each window gives, 5 to 50; None: as saved with the model.
         seed: of the noise; None: another one each time.
     """
 
@@ -69,6 +71,7 @@ class Wishes:
     face: bool = True
     num_reactions: int = 1
     num_inference_steps: int | None = None
+    hop: int | None = None
     seed: int | None = None
 
 
@@ -93,7 +96,7 @@ def decode_wishes(message: Mapping[str, Any]) -> Wishes:
     Raises:
         RefusedError: if something is missing, unknown or out of range; the message names it.
     """
-    known = {"type", "model", "listeners", "sound", "face", "num_reactions", "num_inference_steps", "seed"}
+    known = {"type", "model", "listeners", "sound", "face", "num_reactions", "num_inference_steps", "hop", "seed"}
     if message.get("type") != "start":
         raise RefusedError(f"The first message must be of type start; given: {message.get('type')!r}.")
     unknown = sorted(set(message) - known)
@@ -106,6 +109,7 @@ def decode_wishes(message: Mapping[str, Any]) -> Wishes:
         face=_flag(message, "face"),
         num_reactions=_whole(message, "num_reactions", 1, MOST_REACTIONS) or 1,
         num_inference_steps=_whole(message, "num_inference_steps", *STEPS),
+        hop=_whole(message, "hop", *HOPS),
         seed=_whole(message, "seed", 0, 2**31 - 1),
     )
     if not (wishes.sound or wishes.face):

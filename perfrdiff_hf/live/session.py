@@ -192,6 +192,8 @@ class Session:
         settings: dict[str, Any] = {"num_reactions": wishes.num_reactions}
         if wishes.num_inference_steps is not None:
             settings["num_inference_steps"] = wishes.num_inference_steps
+        if wishes.hop is not None:
+            settings["hop"] = wishes.hop
         if shifts is not None:
             settings["weight_shifts"] = shifts
         generator = torch.Generator()
@@ -199,7 +201,7 @@ class Session:
             generator.seed()
         else:
             generator.manual_seed(wishes.seed + number)
-        with refusing(ValueError):
+        with refusing(ValueError, TypeError):  # a TypeError names a setting that the system has not
             return pipeline.stream(streams=self._kinds, generator=generator, **settings)
 
     def _check_pace(self, what: str, seconds: float, elapsed: float) -> None:

@@ -12,7 +12,7 @@ from ..behaviour import BLENDSHAPE_NAMES
 from ..pipelines.reaction_pipeline import ReactionPipeline
 from .engine import Engine
 from .listeners import ListenerShelf, can_personalise
-from .messages import GENERIC, MOST_LISTENERS, MOST_REACTIONS, STEPS, Wishes
+from .messages import GENERIC, HOPS, MOST_LISTENERS, MOST_REACTIONS, STEPS, Wishes
 from .recordings import MEDIA_TYPES, MOST_SECONDS
 from .refusals import RefusedError
 from .session import Deliver, Limits, Note, Session
@@ -56,11 +56,12 @@ class Studio:
                     "name": name,
                     "personal": can_personalise(pipeline) and not self.shelf.is_fixed,
                     "steps": pipeline.sampling.get("num_inference_steps"),
+                    "hop": pipeline.sampling.get("hop"),
                 }
                 for name, pipeline in self.models.items()
             ],
             "listeners": self.shelf.names(),
-            "most": {"listeners": MOST_LISTENERS, "reactions": MOST_REACTIONS, "steps": STEPS},
+            "most": {"listeners": MOST_LISTENERS, "reactions": MOST_REACTIONS, "steps": STEPS, "hop": HOPS},
             "blendshapes": BLENDSHAPE_NAMES,
             "formats": list(MEDIA_TYPES),
             "recording_seconds": MOST_SECONDS,

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from perfrdiff_hf import PerFRDiffPipeline
+from perfrdiff_hf import PerFRDiffFeatureExtractor, PerFRDiffPipeline
+from perfrdiff_hf.baselines import TransVAEModel, TransVAEReactionPipeline
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE
 from perfrdiff_hf.data.audio import mfcc_features
 from perfrdiff_hf.faces.motion import face_motion
@@ -91,6 +92,28 @@ def test_a_session_gets_what_the_pipeline_gives(
         motion = face_motion(segment.coefficients[0, 1].numpy())
         np.testing.assert_allclose(shown[1, :, :52], motion.blendshapes, atol=1e-5)
         np.testing.assert_allclose(shown[1, :, 52:], motion.rotation, atol=1e-5)
+
+
+def test_a_visitor_chooses_the_hop(serving: Serving, make_pipeline: Callable[..., PerFRDiffPipeline]) -> None:
+    saved = {"num_inference_steps": 2, "guidance_scale": 1.0, "hop": 25}
+    served = serving({"tiny": make_pipeline(in_channels=83, max_shown_frames=5, sampling=saved)}, ahead_seconds=100.0)
+    about = ask(served, "/api/about")[1]
+    assert about["models"][0]["hop"] == 25 and about["models"][0]["steps"] == 2 and about["most"]["hop"] == [5, 50]
+    for wished, given in ((None, 25), (10, 10)):
+        client = Client(served.address)
+        assert client.start(hop=wished, face=False)["hop"] == given
+        for piece in range(22):
+            client.sound(1600, 1600 * piece)
+        got = segments(client, 50)[0]
+        client.close()
+        assert [start for start, _, _ in got] == list(range(0, 50, given))
+
+
+def test_a_setting_that_a_system_has_not_is_named(serving: Serving) -> None:
+    system = TransVAEReactionPipeline(TransVAEModel(hidden_size=8, num_heads=2), PerFRDiffFeatureExtractor())
+    served = serving({"tiny": system})
+    answer = Client(served.address).start(hop=10, num_inference_steps=None)
+    assert answer["reason"] == "refused" and "has no setting hop" in answer["message"]
 
 
 def test_listeners_are_made_chosen_and_removed(serving: Serving) -> None:
@@ -232,6 +255,8 @@ def test_a_message_that_is_far_too_large_ends_the_connection_alone(serving: Serv
         ({"num_reactions": 100}, "from 1 to 3"),
         ({"num_inference_steps": 1}, "from 2 to 50"),
         ({"num_inference_steps": True}, "from 2 to 50"),
+        ({"hop": 4}, "from 5 to 50"),
+        ({"hop": "10"}, "from 5 to 50"),
         ({"sound": "yes"}, "true or false"),
         ({"sound": False, "face": False}, "nothing to react to"),
         ({"colour": "red"}, "no 'colour'"),

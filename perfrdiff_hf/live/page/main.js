@@ -12,6 +12,8 @@ import { Tracker } from "./tracker.js";
 
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
+// Settings that are saved with a model, and may be chosen otherwise.
+const SAVED = ["steps", "hop"];
 // What a test may read: the faces that are shown, delays, and what was counted.
 const page = (window.page = { ready: false, tracked: 0, seen: 0, pieces: 0, segments: 0, faces: [] });
 
@@ -72,7 +74,7 @@ function fillSettings() {
   $("model").replaceChildren(...about.models.map(({ name }) => new Option(name, name)));
   const numbers = Array.from({ length: about.most.reactions }, (_, index) => index + 1);
   $("reactions").replaceChildren(...numbers.map((number) => new Option(number, number)));
-  [$("steps").min, $("steps").max] = about.most.steps;
+  for (const name of SAVED) [$(name).min, $(name).max] = about.most[name];
   $("use-face").checked = about.face_model;
   $("use-face").disabled = !about.face_model;
   showModel();
@@ -80,7 +82,7 @@ function fillSettings() {
 
 function showModel() {
   const model = about.models.find(({ name }) => name === $("model").value);
-  $("steps").placeholder = model.steps ? `${model.steps}, as saved` : "as saved";
+  for (const name of SAVED) $(name).placeholder = model[name] ? `${model[name]}, as saved` : "as saved";
   $("open-people").disabled = !(model.personal && about.face_model);
 }
 
@@ -136,7 +138,7 @@ async function openTracker() {
 }
 
 function wishes() {
-  const steps = $("steps").value;
+  const [steps, hop] = SAVED.map((name) => $(name).value);
   return {
     model: $("model").value,
     listeners: chosenListeners(),
@@ -144,6 +146,7 @@ function wishes() {
     face: $("use-face").checked,
     num_reactions: Number($("reactions").value),
     ...(steps && { num_inference_steps: Number(steps) }),
+    ...(hop && { hop: Number(hop) }),
     ...(parameters.has("seed") && { seed: Number(parameters.get("seed")) }),
   };
 }
