@@ -84,6 +84,14 @@ def test_every_row_has_a_model_and_settings_that_training_knows(place):
         assert len({run.folder_name(row.name) for row in rows}) == len(rows)
 
 
+def test_a_wrong_setting_of_a_later_row_is_told_before_anything_is_trained(place, monkeypatch):
+    nose = run.Model({"models.personal_denoiser.style": "nose"}, ("personal_denoiser",), "style_input")
+    monkeypatch.setitem(run.MODELS, "input p", nose)
+    with pytest.raises(ValueError, match=r"style must be one of .* given: 'nose'"):
+        make(place, "3", "--work", str(place / "wrong"))
+    assert not (place / "wrong" / "models").exists()
+
+
 def test_table_3_is_made_once_and_only_what_changed_is_made_anew(place, capsys):
     folder = make(place, "3")
     made = sorted(path.stem for path in folder.iterdir())
