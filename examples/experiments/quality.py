@@ -6,6 +6,12 @@
 
 The model is sampled as it was saved, and in other ways to see whether a shorter hop gains and what guidance does. What
 is written is small: for each system and measure one value a listener. `report.py --check quality` reads it.
+
+What a short hop gains is little beside what listeners differ by, so it is measured once more, on many listeners:
+
+    perfrdiff world listeners --size listeners --seed 2
+    python examples/experiments/quality.py --model trained/model --world listeners --only hops \
+        --output results/hops/bench_0.json
 """
 
 from __future__ import annotations
@@ -38,11 +44,11 @@ from perfrdiff_hf.synthetic.world import load_world
 NUM_REACTIONS = 10
 # The own history, sampled in other ways: with a shorter and a longer hop, and without guidance, which makes reactions
 # more alike and so raises FRCorr by itself.
-OTHERWISE: dict[str, dict[str, Any]] = {
+HOPS: dict[str, dict[str, Any]] = {
     f"{PERSONALISED}, hop 50": {"hop": 50},
     f"{PERSONALISED}, hop 10": {"hop": 10},
-    f"{PERSONALISED}, no guidance": {"guidance_scale": 1.0},
 }
+OTHERWISE = HOPS | {f"{PERSONALISED}, no guidance": {"guidance_scale": 1.0}}
 CONTROLS = ("another_history", "no_movement", "another_face")
 
 
@@ -56,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--split", default="test", help="val for tuning, test to report")
     parser.add_argument("--cache_dir", help="where computed features are kept")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--only_own", action="store_true", help="leave out controls and other ways to sample")
+    parser.add_argument("--only", choices=("own", "hops"), help="own history alone: as saved, or with two hops")
     parser.add_argument("--sampling", type=json.loads, default={}, help="json, instead of what was saved")
     options = parser.parse_args(arguments)
     pipeline = PerFRDiffPipeline.from_pretrained(options.model)
@@ -65,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     task = load_task(options.world, options.split, "pmafrg", options.cache_dir)
     sampling = {**pipeline.sampling, **options.sampling, "num_reactions": NUM_REACTIONS}
     figures = {
-        "world": {"size": "bench", "seed": load_world(options.world).seed, "split": options.split},
+        "world": {"seed": load_world(options.world).seed, "split": options.split},
         "sampling": sampling,
         "persons_found": persons_found(pipeline, arrays),
         "systems": measure(pipeline, arrays, task, sampling, options),
@@ -91,26 +97,29 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Each system's measures, one value a listener, and its overall figures."""
     sampling = {**sampling, "hop": int(sampling.get("hop") or WINDOW_SIZE)}
-    hop = sampling["hop"]
     folder = options.predictions or options.output.with_suffix("")
-    rows, personal = rows_of(task, arrays), own_history(arrays)
-    manners = manners_of(pipeline, arrays, () if options.only_own else CONTROLS)
-    folders = {name: (place, hop) for name, place in predict(
-        pipeline, arrays, rows, manners, folder, sampling, options.seed, batch_size=8, overwrite=True
-    ).items()}  # fmt: skip
-    for name, changed in {} if options.only_own else OTHERWISE.items():
-        settings = {**sampling, **changed}
-        made = predict(
-            pipeline, arrays, rows, [Manner(name, personal)], folder, settings, options.seed, batch_size=8,
+    systems: dict[str, tuple[Any, int]] = {}
+    if options.only != "hops":
+        references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
+        oracles = oracle_rows(options.world, options.split, task.paths, NUM_REACTIONS, hop=sampling["hop"])
+        systems = {name: (row, sampling["hop"]) for name, row in {RECORDED: references[RECORDED], **oracles}.items()}
+    for manners, settings in ways_to_sample(pipeline, arrays, sampling, options.only):
+        folders = predict(
+            pipeline, arrays, rows_of(task, arrays), manners, folder, settings, options.seed, batch_size=8,
             overwrite=True,
         )  # fmt: skip
-        folders[name] = (made[name], settings["hop"])
-    references = reference_rows(task.reactions, task.speaker, NUM_REACTIONS, target_coefficients=task.coefficients)
-    systems: dict[str, tuple[Any, int]] = {RECORDED: (references[RECORDED], hop)}
-    oracles = oracle_rows(options.world, options.split, task.paths, NUM_REACTIONS, hop=hop)
-    systems |= {name: (row, hop) for name, row in oracles.items()}
-    systems |= {name: (prediction_rows(place, task), its_hop) for name, (place, its_hop) in folders.items()}
-    return {name: scored(task, row, its_hop) for name, (row, its_hop) in systems.items()}
+        systems |= {name: (prediction_rows(place, task), settings["hop"]) for name, place in folders.items()}
+    return {name: scored(task, row, hop) for name, (row, hop) in systems.items()}
+
+
+def ways_to_sample(
+    pipeline: PerFRDiffPipeline, arrays: ClipArrays, sampling: dict[str, Any], only: str | None
+) -> list[tuple[list[Manner], dict[str, Any]]]:
+    """In whose manner, and with which settings: as saved, then the own history with others."""
+    own = own_history(arrays)
+    as_saved = [] if only == "hops" else [(manners_of(pipeline, arrays, () if only else CONTROLS), sampling)]
+    changes = {None: OTHERWISE, "own": {}, "hops": HOPS}[only]
+    return as_saved + [([Manner(name, own)], {**sampling, **changed}) for name, changed in changes.items()]
 
 
 def scored(task: Task, row: Any, hop: int) -> dict[str, Any]:

@@ -42,6 +42,7 @@ OF_ANYBODY, OF_THE_LISTENER = "the world's own, of anybody", "the world's own, o
 NO_GUIDANCE = f"{PERSONALISED}, no guidance"
 PERSONAL, EVERYBODY = "FRCorr PMAFRG", "FRCorr MAFRG"
 MOTION = "FRRea-motion"
+HOPS = "hops"
 NUM_SAMPLES = 2000
 
 
@@ -50,10 +51,12 @@ class Figures:
 
     Args:
         runs: the contents of the result files.
+        of_many: what was measured of the same models on many listeners.
     """
 
-    def __init__(self, runs: list[dict]):
+    def __init__(self, runs: list[dict], of_many: Figures | None = None):
         self.runs = runs
+        self.of_many = of_many
         systems = runs[0]["systems"]
         self._values = {
             (system, measure): np.mean([run["systems"][system]["listeners"][measure] for run in runs], axis=0)
@@ -90,6 +93,7 @@ class Goal:
         low: at least this.
         high: at most this; with neither it is told and no goal.
         scale: what the table multiplies values with: 100 for percent.
+        on_many: it is measured on the many listeners of `results/hops`.
     """
 
     title: str
@@ -97,6 +101,7 @@ class Goal:
     low: float = -np.inf
     high: float = np.inf
     scale: float = 1.0
+    on_many: bool = False
 
     @property
     def bounds(self) -> str:
@@ -170,8 +175,10 @@ QUALITY = (
     Goal("head range over the recorded", ratio("head range", PERSONALISED, RECORDED), 0.75, 1.33),
     Goal("personal share of FRCorr of coefficients", share(PERSONALISED, "FRCorr coefficients PMAFRG"), low=0.5),
     Goal("listeners whose own history beats another's, %", won, low=0.95, scale=100),
-    Goal("FRCorr gained by a hop of 10 over one of 50", gain_of_a_short_hop, low=0),
-    Goal("p of that gain", chance_of_the_gain, high=0.05),
+    Goal("FRCorr gained by a hop of 10 over one of 50", gain_of_a_short_hop),
+    Goal("p of that gain", chance_of_the_gain),
+    Goal("the gain on 72 more listeners", gain_of_a_short_hop, low=0, on_many=True),
+    Goal("p of that gain", chance_of_the_gain, high=0.05, on_many=True),
 )
 CHECKS = {"quality": QUALITY}
 # What an ablation is looked at for: one system alone.
@@ -247,32 +254,49 @@ def plot(name: str, results: Path, path: Path) -> None:
 
 
 def read_worlds(folder: Path) -> dict[str, Figures]:
-    """The figures of each world that was measured on its test listeners.
+    """The figures of each world whose models were measured on its test listeners.
 
     Raises:
-        FileNotFoundError: if there are none.
+        FileNotFoundError: if there are none, or a model was not measured on many listeners.
         ValueError: if they were sampled with different settings.
     """
-    runs = defaultdict(list)
+    runs, of_many = defaultdict(list), defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["world"]["split"] == "test":
             runs[found["world"]["seed"]].append(found)
+            of_many[found["world"]["seed"]].append(on_many_listeners(path))
     if not runs:
         raise FileNotFoundError(f"There are no results of test listeners in {folder}.")
-    if len({json.dumps(run["sampling"], sort_keys=True) for found in runs.values() for run in found}) > 1:
+    everything = [run for found in (runs, of_many) for seed in found for run in found[seed]]
+    if len({json.dumps(run["sampling"], sort_keys=True) for run in everything}) > 1:
         raise ValueError(f"The models in {folder} were sampled with different settings; measure them anew.")
-    return {f"world {seed} ({len(found)} seeds)": Figures(found) for seed, found in sorted(runs.items())}
+    return {
+        f"world {seed} ({len(found)} seeds)": Figures(found, Figures(of_many[seed]))
+        for seed, found in sorted(runs.items())
+    }
+
+
+def on_many_listeners(path: Path) -> dict:
+    """What quality.py --only hops wrote for the model of another result file, under the same name."""
+    found = path.parents[1] / HOPS / path.name
+    if not found.exists():
+        raise FileNotFoundError(
+            f"{found} is missing: measure the model of {path} on a world of the size listeners as well, with "
+            "quality.py --only hops."
+        )
+    return json.loads(found.read_text(encoding="utf-8"))
 
 
 def checked(goals: tuple[Goal, ...], worlds: dict[str, Figures]) -> tuple[Table, int]:
     """The table of goals, and how many are missed in one world or another."""
     rows, missed = [], 0
     for goal in goals:
-        values = {name: goal.measure(figures, np.arange(figures.num_listeners)) for name, figures in worlds.items()}
-        met = all(goal.low <= value <= goal.high for value in values.values())
+        looked_at = [figures.of_many or figures if goal.on_many else figures for figures in worlds.values()]
+        values = [goal.measure(figures, np.arange(figures.num_listeners)) for figures in looked_at]
+        met = all(goal.low <= value <= goal.high for value in values)
         missed += not met
-        cells = [with_interval(goal, worlds[name], value) for name, value in values.items()]
+        cells = [with_interval(goal, figures, value) for figures, value in zip(looked_at, values, strict=True)]
         said = "" if goal.bounds == DASH else "met" if met else "missed"
         rows.append([goal.title, *cells, goal.bounds, said])
     return Table(["measure", *worlds, "goal", ""], rows), missed

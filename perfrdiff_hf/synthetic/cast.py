@@ -73,6 +73,8 @@ SIZES = {
     "quick": WorldSize(dyads=(8, 1, 2), clips=2, scripts=(4, 1, 1), sample_rate=8000, sound="ULAW"),
     "demo": WorldSize(dyads=(60, 1, 4), clips=4, scripts=(60, 2, 4), sample_rate=8000, sound="ULAW"),
     "bench": WorldSize(dyads=(240, 12, 12), clips=4, scripts=(240, 12, 12), sample_rate=16000, sound="PCM_16"),
+    # As bench, with many listeners to test on and nobody to train with: for effects that 24 listeners cannot tell.
+    "listeners": WorldSize(dyads=(1, 1, 36), clips=4, scripts=(1, 1, 36), sample_rate=16000, sound="PCM_16"),
 }
 
 

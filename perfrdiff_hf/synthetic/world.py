@@ -68,8 +68,8 @@ def write_synthetic_world(
 
     Args:
         folder: where to; it appears only when it is complete.
-        size: `"quick"` (11 dyads, 20 MB), `"demo"` (65 dyads, 250 MB), `"bench"` (264 dyads, 2.5 GB), or a
-            `WorldSize`.
+        size: `"quick"` (11 dyads, 20 MB), `"demo"` (65 dyads, 250 MB), `"bench"` (264 dyads, 2.5 GB), `"listeners"`
+            (38 dyads, 36 of them to test on, 360 MB), or a `WorldSize`.
         seed: of the world.
         overwrite: replace what the folder holds.
         num_proc: processes that render.

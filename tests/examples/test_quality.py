@@ -44,13 +44,19 @@ def result(report: dict[str, Any]) -> dict[str, Any]:
     return {"world": {"seed": 0, "split": "test"}, "sampling": {"hop": 25}, "persons_found": 0.99, "systems": systems}
 
 
+def keep(run: dict[str, Any], place: Path, name: str = "one.json") -> None:
+    """As results of a model: on test listeners, and on many."""
+    for folder in ("quality", "hops"):
+        (place / folder).mkdir(exist_ok=True)
+        (place / folder / name).write_text(json.dumps(run))
+
+
 def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
     # Three listeners cannot reach p < 0.05 by flipping signs; the p-value itself is tested with the metrics.
     run = result(report)
-    (tmp_path / "quality").mkdir()
     for seed in (0, 1):
         run["world"]["seed"] = seed
-        (tmp_path / "quality" / f"{seed}.json").write_text(json.dumps(run))
+        keep(run, tmp_path, f"{seed}.json")
     code = report["main"](["--check", "quality", "--results", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     missed = [line for line in lines if line.endswith("| missed |")]
@@ -76,21 +82,34 @@ def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
     ],
 )
 def test_each_goal_can_be_missed(report, tmp_path, capsys, system, measure, value, goal):
-    (tmp_path / "quality").mkdir()
     run = copy.deepcopy(result(report))
     run["systems"][report[system]]["listeners"][measure] = [value] * 3
-    (tmp_path / "quality" / "one.json").write_text(json.dumps(run))
+    keep(run, tmp_path)
     assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(f"| {goal}") and line.endswith("| missed |") for line in lines)
 
 
 def test_figures_of_different_sampling_do_not_stand_in_one_table(report, tmp_path):
-    (tmp_path / "quality").mkdir()
     for hop in (25, 10):
-        run = result(report) | {"sampling": {"hop": hop}}
-        (tmp_path / "quality" / f"{hop}.json").write_text(json.dumps(run))
+        keep(result(report) | {"sampling": {"hop": hop}}, tmp_path, f"{hop}.json")
     with pytest.raises(ValueError, match="sampled with different settings"):
+        report["main"](["--check", "quality", "--results", str(tmp_path)])
+
+
+def test_a_short_hop_is_judged_on_many_listeners(report, tmp_path, capsys):
+    """On the few it gains 0.9 +- 0.1; on the many here it loses."""
+    keep(result(report), tmp_path)
+    many = result(report)
+    for hop, corr in ((10, 1.0), (50, 1.5)):
+        many["systems"][f"{report['PERSONALISED']}, hop {hop}"]["listeners"]["FRCorr PMAFRG"] = [corr] * 72
+    (tmp_path / "hops" / "one.json").write_text(json.dumps(many))
+    assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| FRCorr gained by a hop of 10 over one of 50 | 0.9000") for line in lines)
+    assert "| the gain on 72 more listeners | -0.5000 | > 0.0000 | missed |" in lines
+    (tmp_path / "hops" / "one.json").unlink()
+    with pytest.raises(FileNotFoundError, match="on a world of the size listeners as well"):
         report["main"](["--check", "quality", "--results", str(tmp_path)])
 
 
@@ -121,16 +140,16 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     sampling = {"num_inference_steps": 1, "guidance_scale": 1.0, "hop": 25}
     make_pipeline(in_channels=83, max_shown_frames=40, sampling=sampling).save_pretrained(tmp_path / "model")
     quality = runpy.run_path(str(EXPERIMENTS / "quality.py"))
-    quality["main"].__globals__["NUM_REACTIONS"] = 2
-    quality["main"].__globals__["OTHERWISE"] = {
-        "personalised, hop 40": {"hop": 40},
-        "personalised, no guidance": {"guidance_scale": 1.0},
-    }
+    within = quality["main"].__globals__
+    within["NUM_REACTIONS"] = 2
+    within["HOPS"] = {"personalised, hop 40": {"hop": 40}}
+    within["OTHERWISE"] = within["HOPS"] | {"personalised, no guidance": {"guidance_scale": 1.0}}
     output = tmp_path / "results" / "quality" / "one.json"
-    quality["main"](
-        ["--model", str(tmp_path / "model"), "--world", str(world), "--output", str(output),
-         "--cache_dir", str(tmp_path / "cache"), "--predictions", str(tmp_path / "predictions")]
-    )  # fmt: skip
+    words = ["--model", str(tmp_path / "model"), "--world", str(world), "--cache_dir", str(tmp_path / "cache"),
+             "--predictions", str(tmp_path / "predictions")]  # fmt: skip
+    quality["main"]([*words, "--output", str(tmp_path / "hops.json"), "--only", "hops"])
+    hops = json.loads((tmp_path / "hops.json").read_text())
+    quality["main"]([*words, "--output", str(output)])
     found = json.loads(output.read_text())
     assert found["sampling"] == {**sampling, "num_reactions": 2} and 0 <= found["persons_found"] <= 1
     own = report["PERSONALISED"]
@@ -140,3 +159,4 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     for system in found["systems"].values():
         assert len(system["listeners"]["FRCorr PMAFRG"]) == 4
         assert None not in system["listeners"]["head speed"]
+    assert hops["systems"] == {f"{own}, hop 40": found["systems"][f"{own}, hop 40"]}
