@@ -182,7 +182,7 @@ def paper_table(name: str, results: Path) -> tuple[Table, str]:
     if not made:
         raise FileNotFoundError(f"There are no rows of table {name} in {results}; make them with run.py.")
     if name == "4b":
-        return _styles_table(made), _missing(missing)
+        return _styles_table(made), _changes(made) + _missing(missing)
     tests, references, controls = comparisons(name, made), REFERENCES[name], against_controls(made)
     with_head = any("head_parameters" in row.runs[0]["figures"] for row in made)
     header = ["", "seeds", *MEASURES, "paper", *(f"- {reference}, p" for reference in references), "minutes"]
@@ -202,7 +202,8 @@ def paper_table(name: str, results: Path) -> tuple[Table, str]:
             rows.append([f"*{control}*", "", *figures, *blank, told, *([""] if with_head else [])])
     listeners, measure = len(made[0].runs[0]["figures"]["listeners"]), COMPARED.get(name, PERSONAL)
     note = NOTE.format(measure=measure, listeners=listeners, tests=len(tests), controls=len(controls))
-    return Table([*header, *(["head, parameters"] if with_head else [])], rows), note + _missing(missing)
+    note += _changes(made) + _missing(missing)
+    return Table([*header, *(["head, parameters"] if with_head else [])], rows), note
 
 
 def _directed(tests: dict[tuple[str, str], Difference], row: str, reference: str) -> Difference | None:
@@ -236,6 +237,22 @@ def _styles_table(made: list[Made]) -> Table:
         silhouette = float(np.mean([one["silhouette"] for one in figures]))
         rows.append([row.name, str(len(figures)), bootstrap_interval(100 * found), silhouette])
     return Table(["clips of", "seeds", "person found from one clip, %", "silhouette"], rows)
+
+
+def _changes(made: list[Made]) -> str:
+    """What the commands say of the recipe, and for which rows where not for all."""
+    rows: dict[str, list[str]] = {}
+    for row in made:
+        for settings in {_settings(run["command"]) for run in row.runs} - {""}:
+            rows.setdefault(settings, []).append(row.name)
+    told = [f"{settings} ({'all rows' if len(of) == len(made) else ', '.join(of)})" for settings, of in rows.items()]
+    return "\n\nThe recipe with other settings: " + "; ".join(told) + "." if told else ""
+
+
+def _settings(command: str) -> str:
+    """The settings of a training that a command names, such as `data.max_snr_weight=1`."""
+    words = [word.removeprefix("--") for word in command.split() if word.startswith("--")]
+    return ", ".join(f"`{word}`" for word in sorted(words) if "." in word.partition("=")[0])
 
 
 def _missing(names: list[str]) -> str:

@@ -211,6 +211,22 @@ def test_all_tables_stand_on_one_page(place):
         assert f"## Table {name}: " in page
     assert "## Figure 4b: " in page and "| weight editing, low rank | 1 |" in page and "| mime | 1 |" in page
     assert "table 3: weight editing, low rank > generic" in page
+    assert "other settings" not in page
+
+
+def test_settings_that_differ_from_the_recipe_are_told(tmp_path):
+    import paper_tables
+
+    (tmp_path / "table3").mkdir()
+    for name, changes in (("generic", "--data.max_snr_weight=1 --work w.1"), ("input p", "--data.max_snr_weight=1")):
+        made = claim(name, [0.1, 0.2, 0.3]) | {"command": f"python run.py {changes} --table 3 {name}"}
+        (tmp_path / "table3" / f"{run.folder_name(name)}-seed0.json").write_text(json.dumps(made))
+    note = paper_tables.paper_table("3", tmp_path)[1]
+    assert "The recipe with other settings: `data.max_snr_weight=1` (all rows)." in note
+    made["command"] += " --models.sampling.hop=50"
+    (tmp_path / "table3" / "input_p-seed0.json").write_text(json.dumps(made))
+    note = paper_tables.paper_table("3", tmp_path)[1]
+    assert "`data.max_snr_weight=1` (generic); `data.max_snr_weight=1`, `models.sampling.hop=50` (input p)." in note
 
 
 def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
