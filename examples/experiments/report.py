@@ -260,12 +260,13 @@ def read_worlds(folder: Path) -> dict[str, Figures]:
         FileNotFoundError: if there are none, or a model was not measured on many listeners.
         ValueError: if they were sampled with different settings.
     """
-    runs, of_many = defaultdict(list), defaultdict(list)
+    runs: dict[int, list[dict]] = defaultdict(list)
+    of_many: dict[int, list[dict]] = defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["world"]["split"] == "test":
             runs[found["world"]["seed"]].append(found)
-            of_many[found["world"]["seed"]].append(on_many_listeners(path))
+            of_many[found["world"]["seed"]] += on_many_listeners(path)
     if not runs:
         raise FileNotFoundError(f"There are no results of test listeners in {folder}.")
     everything = [run for found in (runs, of_many) for seed in found for run in found[seed]]
@@ -277,15 +278,16 @@ def read_worlds(folder: Path) -> dict[str, Figures]:
     }
 
 
-def on_many_listeners(path: Path) -> dict:
-    """What quality.py --only hops wrote for the model of another result file, under the same name."""
-    found = path.parents[1] / HOPS / path.name
-    if not found.exists():
+def on_many_listeners(path: Path) -> list[dict]:
+    """What quality.py --only hops wrote for the model of another result file, under its name, and with other noise."""
+    first = path.parents[1] / HOPS / path.name
+    if not first.exists():
         raise FileNotFoundError(
-            f"{found} is missing: measure the model of {path} on a world of the size listeners as well, with "
+            f"There is no {first}: measure the model of {path} on a world of the size listeners as well, with "
             "quality.py --only hops."
         )
-    return json.loads(found.read_text(encoding="utf-8"))
+    paths = [first, *sorted(first.parent.glob(f"{path.stem}_noise*.json"))]
+    return [json.loads(found.read_text(encoding="utf-8")) for found in paths]
 
 
 def checked(goals: tuple[Goal, ...], worlds: dict[str, Figures]) -> tuple[Table, int]:

@@ -108,7 +108,12 @@ def test_a_short_hop_is_judged_on_many_listeners(report, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| FRCorr gained by a hop of 10 over one of 50 | 0.9000") for line in lines)
     assert "| the gain on 72 more listeners | -0.5000 | > 0.0000 | missed |" in lines
-    (tmp_path / "hops" / "one.json").unlink()
+    many["systems"][f"{report['PERSONALISED']}, hop 50"]["listeners"]["FRCorr PMAFRG"] = [1.3] * 72
+    (tmp_path / "hops" / "one_noise1.json").write_text(json.dumps(many))  # of the same model: counts as much
+    assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
+    assert "| the gain on 72 more listeners | -0.4000 |" in capsys.readouterr().out
+    for path in (tmp_path / "hops").iterdir():
+        path.unlink()
     with pytest.raises(FileNotFoundError, match="on a world of the size listeners as well"):
         report["main"](["--check", "quality", "--results", str(tmp_path)])
 
