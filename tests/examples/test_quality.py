@@ -30,6 +30,7 @@ def result(report: dict[str, Any]) -> dict[str, Any]:
         report["OF_ANYBODY"]: 1.0, report["OF_THE_LISTENER"]: 3.0, own: 2.8, report["NO_MOVEMENT"]: 1.1,
         report["ANOTHER_FACE"]: 2.7, report["ANOTHER_HISTORY"]: 0.5, report["GENERIC"]: 1.0, recorded: 9.0,
         f"{own}, hop 10": 2.9, f"{own}, hop 50": 2.0, f"{own}, no guidance": 2.5,
+        report["AS_SMOOTH"]: 2.4,
     }  # fmt: skip
     spread = np.array([-0.1, 0.0, 0.1])
     fixed = {"FRDiv": 1.0, "FRVar": 1.0, "switches at borders": 0.1, "switches inside": 0.1, "head speed": 0.3,
@@ -62,7 +63,8 @@ def test_a_run_that_meets_its_goals(report, tmp_path, capsys, monkeypatch):
     missed = [line for line in lines if line.endswith("| missed |")]
     assert any(line.startswith("| the same, sampled without guidance | 0.7500") for line in lines)
     assert any(line.startswith("| the same, another's history | -0.2500") for line in lines)
-    assert code == 1 and len(missed) == 1 and missed[0].startswith("| p of that gain")
+    assert any(line.startswith("| the same over a hop of 50, as smooth | 0.5000") for line in lines)
+    assert code == 1 and len(missed) == 2 and all(line.startswith("| p of that gain") for line in missed)
     assert "| personal share of PMAFRG FRCorr | 0.9000 [0.9000, 0.9000] | 0.9000" in "\n".join(lines)
     assert "world 0 (1 seeds) | world 1 (1 seeds)" in lines[0]
 
@@ -101,14 +103,14 @@ def test_a_short_hop_is_judged_on_many_listeners(report, tmp_path, capsys):
     """On the few it gains 0.9 +- 0.1; on the many here it loses."""
     keep(result(report), tmp_path)
     many = result(report)
-    for hop, corr in ((10, 1.0), (50, 1.5)):
-        many["systems"][f"{report['PERSONALISED']}, hop {hop}"]["listeners"]["FRCorr PMAFRG"] = [corr] * 72
+    for system, corr in (("HOP_10", 1.0), ("HOP_50", 1.5), ("AS_SMOOTH", 1.5)):
+        many["systems"][report[system]]["listeners"]["FRCorr PMAFRG"] = [corr] * 72
     (tmp_path / "hops" / "one.json").write_text(json.dumps(many))
     assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| FRCorr gained by a hop of 10 over one of 50 | 0.9000") for line in lines)
     assert "| the gain on 72 more listeners | -0.5000 | > 0.0000 | missed |" in lines
-    many["systems"][f"{report['PERSONALISED']}, hop 50"]["listeners"]["FRCorr PMAFRG"] = [1.3] * 72
+    many["systems"][report["HOP_50"]]["listeners"]["FRCorr PMAFRG"] = [1.3] * 72
     (tmp_path / "hops" / "one_noise1.json").write_text(json.dumps(many))  # of the same model: counts as much
     assert report["main"](["--check", "quality", "--results", str(tmp_path)]) == 1
     assert "| the gain on 72 more listeners | -0.4000 |" in capsys.readouterr().out
@@ -148,6 +150,7 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     within = quality["main"].__globals__
     within["NUM_REACTIONS"] = 2
     within["HOPS"] = {"personalised, hop 40": {"hop": 40}}
+    within["SMOOTHED"] = "personalised, hop 40"
     within["OTHERWISE"] = within["HOPS"] | {"personalised, no guidance": {"guidance_scale": 1.0}}
     output = tmp_path / "results" / "quality" / "one.json"
     words = ["--model", str(tmp_path / "model"), "--world", str(world), "--cache_dir", str(tmp_path / "cache"),
@@ -164,4 +167,7 @@ def test_a_model_is_measured(make_pipeline: Callable, report: dict[str, Any], tm
     for system in found["systems"].values():
         assert len(system["listeners"]["FRCorr PMAFRG"]) == 4
         assert None not in system["listeners"]["head speed"]
-    assert hops["systems"] == {f"{own}, hop 40": found["systems"][f"{own}, hop 40"]}
+    asked = (f"{own}, hop 40", f"{own}, hop 40, smoothed")
+    assert hops["systems"] == {name: found["systems"][name] for name in asked}
+    variance = [np.mean(found["systems"][name]["listeners"]["FRVar"]) for name in asked]
+    assert 0 < variance[1] < variance[0]
