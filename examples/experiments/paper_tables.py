@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paper_rows import FINE_TUNED_ON_ANOTHER, RECIPE, TABLES
+from paper_rows import FINE_TUNED_ON_ANOTHER, PAPER_LAYERS, RECIPE, TABLES
 
 from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, NO_MOVEMENT, ONE_SHIFT
@@ -25,7 +25,7 @@ MEASURES = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist MAFRG", "FRdist PMAFRG", "F
 PERSONAL = "FRCorr PMAFRG"
 # Rows with which the others of a table are compared, in FRCorr on PMAFRG; table 2 is about MAFRG.
 REFERENCES = {
-    "1": ("generic GAFRG",), "2": ("both",), "3": ("generic", RECIPE), "4": ("cross-attention and mapping",),
+    "1": ("generic GAFRG",), "2": ("both",), "3": ("generic", RECIPE), "4": (PAPER_LAYERS,),
     "5": ("30 s",), "6": ("clip 1",),
 }  # fmt: skip
 COMPARED = {"2": "FRCorr MAFRG"}
@@ -263,7 +263,7 @@ def _missing(names: list[str]) -> str:
 CLAIMS = (
     ("3", RECIPE, "generic", True),
     *(("3", RECIPE, row.name, False) for row in TABLES["3"] if row.name not in (RECIPE, "generic")),
-    *(("4", "cross-attention and mapping", row.name, False) for row in TABLES["4"][:6]),
+    *(("4", PAPER_LAYERS, row.name, False) for row in TABLES["4"] if row.name != PAPER_LAYERS),
     *(("2", "both", row, False) for row in ("audio only", "face only")),
 )
 # What a row must have from its listener, and not from more training.

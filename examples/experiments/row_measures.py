@@ -183,21 +183,24 @@ def costs(bench: Bench, sampling: Mapping[str, Any] | None = None) -> dict[str, 
     }
 
 
-def personal(bench: Bench, sampling: Mapping[str, Any] | None = None) -> Figures:
+def personal(
+    bench: Bench, sampling: Mapping[str, Any] | None = None, controls: Sequence[str] | None = None
+) -> Figures:
     """A personal model with its listeners' own histories, its controls, and without a listener.
 
     Args:
         bench: with the model.
         sampling: of the pipeline's call, instead of what was saved. Then with the own histories alone: the controls
             belong to the row that is sampled as it was saved.
+        controls: see `manners_of`; None: all that the model can have.
     """
     pipeline = _of(bench)
     if sampling:
         own = manners_of(pipeline, bench.arrays)[:1]
         return bench.scored(bench.react(own, place="_".join(sampling), sampling=sampling), sampling)
-    controls = ["another_history", "no_movement", "another_face"]
-    if pipeline.weight_shift_generator is not None:
-        controls.append("one_shift")
+    if controls is None:
+        shifted = pipeline.weight_shift_generator is not None
+        controls = ["another_history", "no_movement", "another_face", *(["one_shift"] if shifted else [])]
     rows = bench.react(manners_of(pipeline, bench.arrays, controls, bench.corpus.split("train").arrays))
     return {**bench.scored(rows), "head_parameters": _head_parameters(pipeline)}
 

@@ -161,6 +161,9 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
     folder = make(place, "4", "mapping", "all four")
     heads = [figures(folder / f"{name}-seed0.json")["head_parameters"] for name in ("mapping", "all_four")]
     assert 0 < heads[0] < heads[1]
+    assert set(figures(folder / "mapping-seed0.json")["systems"]) == {"personalised", ANOTHER_HISTORY, "generic"}
+    every_control = [row.name for row in TABLES["4"] if not row.what]
+    assert every_control == ["cross-attention and mapping"]
     mean = "the world's own, of the listener, mean of 40"
     make(place, "1", "recorded reactions", "retrieval", "the world's own, of the listener", mean)
     drawn, averaged = (
