@@ -25,7 +25,7 @@ from ..data.reaction_clips import ReactionClips
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.windows import DueWindow
 from .latent_transformer import LatentDecoder, LatentEncoder, TwoLatentDraws, layer_options, sampled
-from .losses import mean_kl, reconstruction_losses, sameness
+from .losses import variational_losses
 from .reacting import ReactionSettings, SystemStage
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts
@@ -36,7 +36,6 @@ from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames, win
 SUMMARY_FRAMES = 32
 JOINT_DROPOUT = 0.3
 KL_WEIGHT = 1e-4
-DIVERSITY_WEIGHT = 10.0
 
 
 class BEAMERModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -183,13 +182,10 @@ class BEAMERObjective(Objective):
             latent = sampled(mean, logvar, noise[:, 1]).flatten(0, 1)
             other = model.decoder.read(model.decoder(latent, size))
             listener = model.encode(emotion, movement) if model.config.online else behaviour[""].detach()
-        streams = (slice(0, EMOTION_CHANNELS), slice(EMOTION_CHANNELS, None))
-        own_emotion, own_movement = (made[..., channels] for channels in streams)
-        parts = reconstruction_losses(own_emotion, own_movement, emotion, movement, extractor)
-        made, other = (values.unflatten(0, mean.shape[:2]).flatten(1, 2) for values in (made, other))  # whole clips
-        alike = [sameness(other[..., channels], made[..., channels]) for channels in streams]
-        parts["kl_loss"] = KL_WEIGHT * mean_kl(mean, logvar)
-        parts["diversity_loss"] = DIVERSITY_WEIGHT * (alike[0] + alike[1])
+        made, other, emotion, movement = (
+            windows.unflatten(0, mean.shape[:2]).flatten(1, 2) for windows in (made, other, emotion, movement)
+        )
+        parts = variational_losses(made, other, emotion, movement, (mean, logvar), KL_WEIGHT, extractor)
         parts["feature_loss"] = functional.mse_loss(hidden, listener)
         parts["contrast_loss"] = contrast(*behaviour.values())
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}

@@ -50,6 +50,7 @@ class LatentDiffusionReactor(SystemReactor):
     """Denoises one latent for each reaction and window, and decodes it."""
 
     settings: LatentDiffusionSettings
+    emotion_vae: EmotionVAEModel
 
     def __init__(
         self,
@@ -67,9 +68,9 @@ class LatentDiffusionReactor(SystemReactor):
             like=denoiser.last.weight,
             streams=("emotion",),
             online=denoiser.config.online,
+            emotion_vae=emotion_vae,
         )
         self.denoiser = denoiser
-        self.emotion_vae = emotion_vae
         self.scheduler = scheduler_of_session(scheduler, settings)
 
     @torch.no_grad()
@@ -81,10 +82,6 @@ class LatentDiffusionReactor(SystemReactor):
         denoised = denoise(self.scheduler, noise, lambda noisy, times: self.denoiser(noisy, times, speaker))
         emotion = self.emotion_vae.decode(self.denoiser.restored(denoised), self.window_size)
         return emotion.unflatten(0, (window.batch_size, self.num_reactions))
-
-    def movement_of(self, emotion: Tensor) -> Tensor:
-        """The emotion VAE's regressor."""
-        return self.emotion_vae.to_coefficients(emotion)
 
 
 class LatentDiffusionReactionPipeline(SystemPipeline):
@@ -128,20 +125,31 @@ class LatentDiffusionReactionPipeline(SystemPipeline):
         return LatentDiffusionReactor(*parts, settings, batch_size, self.feature_extractor)
 
 
-class LatentDenoiserObjective(Objective):
-    """The best of several predictions, once in latents and once in the emotion that they decode to."""
+class LatentObjective(Objective):
+    """The base of objectives of latent diffusion.
 
-    trained: LatentDenoiserMLPModel
+    Args:
+        trained: the denoiser of latents.
+        feature_extractor: knows which channels there are.
+        frozen: with the emotion VAE.
+        scheduler: of the diffusion.
+    """
 
     def __init__(
         self,
-        trained: LatentDenoiserMLPModel,
+        trained: LatentModel,
         feature_extractor: PerFRDiffFeatureExtractor,
         frozen: Parts,
         scheduler: Any,
     ):
         super().__init__(trained, feature_extractor, frozen)
         self.scheduler = scheduler
+
+
+class LatentDenoiserObjective(LatentObjective):
+    """The best of several predictions, once in latents and once in the emotion that they decode to."""
+
+    trained: LatentDenoiserMLPModel
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Batch: `speaker_emotion` (b, w, 25), `reactions` (b, 1, w, 25), and see `LatentNoiseDraws`."""

@@ -22,7 +22,14 @@ from ..data.reaction_clips import ReactionClips
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..models.emotion_vae import EmotionVAEModel
 from ..pipelines.windows import DueWindow
-from .belfusion import EMOTION_WEIGHT, LATENT_WEIGHT, SCHEDULER_CONFIG, LatentDenoiserStage, LatentDiffusionSystem
+from .belfusion import (
+    EMOTION_WEIGHT,
+    LATENT_WEIGHT,
+    SCHEDULER_CONFIG,
+    LatentDenoiserStage,
+    LatentDiffusionSystem,
+    LatentObjective,
+)
 from .emotion_vae import EmotionVAEStage
 from .latent_denoiser import check_latents, window_latents
 from .latent_sampling import LatentDiffusionSettings, denoise, scheduler_of_session
@@ -49,6 +56,7 @@ class LatentContextReactor(ClipReactor):
     """
 
     settings: LatentContextSettings
+    emotion_vae: EmotionVAEModel
 
     def __init__(
         self,
@@ -67,11 +75,11 @@ class LatentContextReactor(ClipReactor):
             like=denoiser.last.weight,
             streams=("audio", "emotion", "coefficients"),
             online=denoiser.config.online,
+            emotion_vae=emotion_vae,
             channels=EMOTION_CHANNELS + -(-kept // size),
             context_windows=denoiser.config.context_windows,
         )
         self.denoiser = denoiser
-        self.emotion_vae = emotion_vae
         self.scheduler = scheduler_of_session(scheduler, settings)
 
     @torch.no_grad()
@@ -117,10 +125,6 @@ class LatentContextReactor(ClipReactor):
     def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
         """See `SystemReactor`, without the latents."""
         return super().decode(reactions[..., :EMOTION_CHANNELS])
-
-    def movement_of(self, emotion: Tensor) -> Tensor:
-        """The emotion VAE's regressor."""
-        return self.emotion_vae.to_coefficients(emotion)
 
     def _speaker(self, heard: Mapping[str, Tensor]) -> Tensor:
         """Tokens of whole windows `(batch, windows * window_size, width)`, once for each reaction."""
@@ -178,20 +182,10 @@ class LatentContextReactionPipeline(ClipSystemPipeline):
         return LatentContextReactor(*parts, settings, batch_size, self.feature_extractor)
 
 
-class LatentSequenceObjective(Objective):
+class LatentSequenceObjective(LatentObjective):
     """The error of all windows of a clip at one time step, in latents and in the emotion that they decode to."""
 
     trained: LatentSequenceDenoiserModel
-
-    def __init__(
-        self,
-        trained: LatentSequenceDenoiserModel,
-        feature_extractor: PerFRDiffFeatureExtractor,
-        frozen: Parts,
-        scheduler: Any,
-    ):
-        super().__init__(trained, feature_extractor, frozen)
-        self.scheduler = scheduler
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Batch: the keys of `ReactionClips`, and see `SequenceNoiseDraws`."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..behaviour import BLENDSHAPES, COEFFICIENT_CHANNELS
+from ..behaviour import BLENDSHAPES, COEFFICIENT_CHANNELS, EMOTION_CHANNELS
 from ..feature_extraction import PerFRDiffFeatureExtractor
+
+
+DIVERSITY_WEIGHT = 10.0
 
 
 def mean_error(
@@ -53,6 +56,36 @@ def reconstruction_losses(
         "emotion_loss": mean_error("emotion", emotion, batch_emotion, extractor),
         "expression_loss": mean_error("coefficients", movement, batch_movement, extractor, BLENDSHAPES),
         "pose_loss": 10 * mean_error("coefficients", movement, batch_movement, extractor, pose),
+    }
+
+
+def variational_losses(
+    made: Tensor,
+    other: Tensor,
+    emotion: Tensor,
+    movement: Tensor,
+    moments: tuple[Tensor, Tensor],
+    kl_weight: float,
+    extractor: PerFRDiffFeatureExtractor,
+) -> dict[str, Tensor]:
+    """Trans-VAE's loss: reconstruction, KL of the latents, and a second sample that the first is not to resemble.
+
+    Args:
+        made: reactions to whole clips `(batch, frames, 83)`, emotion before movement.
+        other: the second sample of them, without gradients.
+        emotion: `(batch, frames, 25)` recorded.
+        movement: `(batch, frames, 58)` recorded, mean face removed.
+        moments: mean and logarithm of the variance of each latent, of any equal shape.
+        kl_weight: of the KL divergence.
+        extractor: knows which channels there are.
+    """
+    streams = (slice(0, EMOTION_CHANNELS), slice(EMOTION_CHANNELS, None))
+    own_emotion, own_movement = (made[..., channels] for channels in streams)
+    alike = [sameness(other[..., channels], made[..., channels]) for channels in streams]
+    return {
+        **reconstruction_losses(own_emotion, own_movement, emotion, movement, extractor),
+        "kl_loss": kl_weight * mean_kl(*moments),
+        "diversity_loss": DIVERSITY_WEIGHT * (alike[0] + alike[1]),
     }
 
 

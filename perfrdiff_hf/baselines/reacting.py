@@ -19,6 +19,7 @@ from ..behaviour import EMOTION_CHANNELS
 from ..data.corpus import Corpus
 from ..data.windows import ReactionWindows
 from ..feature_extraction import PerFRDiffFeatureExtractor
+from ..models.emotion_vae import EmotionVAEModel
 from ..pipelines.finishing import in_range
 from ..pipelines.inputs import ARGUMENTS, History
 from ..pipelines.reaction_pipeline import ReactionPipeline
@@ -51,7 +52,7 @@ class ReactionSettings:
 
 
 class SystemReactor(WindowReactor):
-    """A window of a system to compare with; a subclass has `react`, and `movement_of` where it gives emotion alone.
+    """A window of a system to compare with; a subclass has `react`.
 
     Args:
         settings: of the session.
@@ -60,6 +61,7 @@ class SystemReactor(WindowReactor):
         like: a parameter of the model, for device and precision.
         streams: of the speaker that the model cannot do without.
         online: whether a window answers the speaker until its first frame, or until its last.
+        emotion_vae: whose regressor moves the face, where the model gives emotion alone.
         options: of `WindowReactor`.
 
     Raises:
@@ -74,12 +76,14 @@ class SystemReactor(WindowReactor):
         like: Tensor,
         streams: Sequence[str],
         online: bool,
+        emotion_vae: EmotionVAEModel | None = None,
         **options: Any,
     ):
         super().__init__(feature_extractor, like.device, like.dtype, settings.num_reactions, **options)
         self.settings = settings
         self.streams = tuple(streams)
         self.online = online
+        self.emotion_vae = emotion_vae
         generators = self.generators
         if not isinstance(settings.generator, Generator) and generators and len(generators) != batch_size:
             raise ValueError(
@@ -113,16 +117,12 @@ class SystemReactor(WindowReactor):
         full = (batch_size, self.num_reactions, *shape)
         return randn_tensor(full, generator=generator, device=self.device, dtype=self.dtype)
 
-    def movement_of(self, emotion: Tensor) -> Tensor:
-        """The coefficients without the mean face `(..., 58)` that emotion `(..., 25)` implies."""
-        raise NotImplementedError(f"{type(self).__name__} gives emotion alone and must implement movement_of.")
-
     @torch.no_grad()
     def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `WindowReactor`; the first 25 channels are emotion, the last 58, where there are 83, movement."""
+        """See `WindowReactor`; 25 channels are emotion, and 58 more movement, unless the emotion VAE implies it."""
         emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
-        if not movement.shape[-1]:
-            movement = self.movement_of(emotion)
+        if self.emotion_vae is not None:
+            movement = self.emotion_vae.to_coefficients(emotion)
         emotion = in_range(emotion, self.settings.binarise_action_units)
         return self.feature_extractor.neutralise(emotion, self.feature_extractor.add_mean_face(movement))
 

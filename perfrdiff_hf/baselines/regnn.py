@@ -182,12 +182,12 @@ class REGNNReactor(SystemReactor):
             like=model.to_frames.weight,
             streams=("audio", "emotion", "coefficients"),
             online=model.config.online,
+            emotion_vae=emotion_vae,
             channels=2 * EMOTION_CHANNELS,
             hop=feature_extractor.window_size // 2,
             max_shown_frames=0,
         )
         self.model = model
-        self.emotion_vae = emotion_vae
 
     @torch.no_grad()
     def react(self, window: DueWindow) -> Tensor:
@@ -207,10 +207,6 @@ class REGNNReactor(SystemReactor):
     def decode(self, reactions: Tensor) -> tuple[Tensor, Tensor]:
         """See `SystemReactor`, without what was said of later frames."""
         return super().decode(reactions[..., :EMOTION_CHANNELS])
-
-    def movement_of(self, emotion: Tensor) -> Tensor:
-        """The emotion VAE's regressor."""
-        return self.emotion_vae.to_coefficients(emotion)
 
 
 class REGNNReactionPipeline(SystemPipeline):

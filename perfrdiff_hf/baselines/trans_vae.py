@@ -23,7 +23,7 @@ from ..data.reaction_clips import ReactionClips
 from ..feature_extraction import PerFRDiffFeatureExtractor
 from ..pipelines.windows import DueWindow
 from .latent_transformer import LatentDecoder, LatentEncoder, TwoLatentDraws, causal_mask, layer_options, sampled
-from .losses import mean_kl, reconstruction_losses, sameness
+from .losses import variational_losses
 from .reacting import ReactionSettings, SystemStage
 from .recipe import Recipe
 from .stage import Draws, Examples, Objective, Parts
@@ -32,7 +32,6 @@ from .whole_clips import ClipReactor, ClipSystemPipeline, check_clip_frames
 
 
 KL_WEIGHT = 1e-5
-DIVERSITY_WEIGHT = 10.0
 
 
 class TransVAEModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -200,24 +199,14 @@ class TransVAEObjective(Objective):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Batch: the keys of `ReactionClips`, and `latent_noise` (b, 2, windows, hidden)."""
-        emotion = batch["emotion"]
         movement = self.feature_extractor.remove_mean_face(batch["coefficients"])
         noise = batch["latent_noise"]
         made, mean, logvar = self.reactions(batch, noise[:, 0])
         with torch.no_grad():
             other = self.reactions(batch, noise[:, 1])[0]
         frames = made.shape[1]  # online, of whole windows
-        parts = reconstruction_losses(
-            made[..., :EMOTION_CHANNELS],
-            made[..., EMOTION_CHANNELS:],
-            emotion[:, :frames],
-            movement[:, :frames],
-            self.feature_extractor,
-        )
-        parts["kl_loss"] = KL_WEIGHT * mean_kl(mean, logvar)
-        streams = (slice(0, EMOTION_CHANNELS), slice(EMOTION_CHANNELS, None))
-        alike = [sameness(other[..., channels], made[..., channels]) for channels in streams]
-        parts["diversity_loss"] = DIVERSITY_WEIGHT * (alike[0] + alike[1])
+        recorded = batch["emotion"][:, :frames], movement[:, :frames]
+        parts = variational_losses(made, other, *recorded, (mean, logvar), KL_WEIGHT, self.feature_extractor)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def reactions(self, batch: Mapping[str, Tensor], noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -172,9 +172,9 @@ class UniFaRNReactor(SystemReactor):
             like=model.matching.weight,
             streams=("audio", "emotion", "coefficients"),
             online=model.config.online,
+            emotion_vae=emotion_vae,
         )
         self.model = model
-        self.emotion_vae = emotion_vae
 
     @torch.no_grad()
     def react(self, window: DueWindow) -> Tensor:
@@ -195,10 +195,6 @@ class UniFaRNReactor(SystemReactor):
             settings.top_p,
         )
         return self.model.tokenizer.decode(tokens).unflatten(0, (window.batch_size, self.num_reactions))
-
-    def movement_of(self, emotion: Tensor) -> Tensor:
-        """The emotion VAE's regressor."""
-        return self.emotion_vae.to_coefficients(emotion)
 
 
 class UniFaRNReactionPipeline(SystemPipeline):
