@@ -108,6 +108,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--num_reactions", type=int, default=10, help="to each clip")
     parser.add_argument("--adapting_steps", type=int, help="of the row fine-tuning, for each listener")
     parser.add_argument("--distil_steps", type=int, help="of the training of each student")
+    parser.add_argument("--costs", action="store_true", help="time again the pipelines of rows that are made")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that everything works")
     options, rest = parser.parse_known_args(arguments)
     try:
@@ -176,7 +177,11 @@ class Maker:
         edits = [EDITS] if row.kind == "fine_tuning" else []
         counts = (*SHARED, *before, *model.trains, *edits) if row.model else ()
         made_with = self.made_with(row, config, counts)
-        if output.exists() and json.loads(output.read_text(encoding="utf-8"))["configuration"] == made_with:
+        found = _read(output)
+        if found.get("configuration") == made_with:
+            if self.options.costs and found["costs"]:
+                bench = self.bench(config, model, self.train(row.model or GENERIC), row)
+                _write(output, {**found, "costs": costs(bench, row.what.get("sampling"))})
             return
         print(f"table {table}, {row.name}, seed {self.seed}", flush=True)
         folder = self.train(row.model) if row.model else None

@@ -97,7 +97,20 @@ def test_every_system_is_trained_and_scored_alike(place: Path, capsys: pytest.Ca
     assert plainly["configuration"]["measured"]["sampling"]["hop"] == 50
     assert plainly["figures"]["systems"]["personalised"] != own["figures"]["systems"]["personalised"]
     capsys.readouterr()
+    made = {row: read(place, row) for row in ROWS}
     make(place, *ROWS, *WORDS)
+    assert "table 1" not in capsys.readouterr().out and made == {row: read(place, row) for row in ROWS}
+
+
+def test_costs_are_measured_again_and_nothing_else(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for row in ("recorded reactions", "REGNN"):
+        path, made = place / "results" / "table1" / f"{run.folder_name(row)}-seed0.json", read(place, row)
+        slow = {**made["costs"], "real_time_factor": 1e9} if made["costs"] else {}
+        path.write_text(json.dumps({**made, "costs": slow}))
+        make(place, row, *WORDS, "--costs")
+        again = read(place, row)["costs"]
+        assert again.get("parameters") == made["costs"].get("parameters") and again.get("real_time_factor", 0) < 1e9
+        assert {**read(place, row), "costs": {}} == {**made, "costs": {}}
     assert "table 1" not in capsys.readouterr().out
 
 
