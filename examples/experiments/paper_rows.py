@@ -69,6 +69,11 @@ def sampled_plainly(name: str) -> str:
     return f"{name}, sampled plainly"
 
 
+def unguided(name: str) -> str:
+    """What a row is called that is sampled without guidance."""
+    return f"{name}, no guidance"
+
+
 def _edited(*components: str) -> Model:
     return Model({f"models.{EDITS}.edited.components": list(components)})
 
@@ -112,6 +117,8 @@ TITLES = {system: get_system(system).title for system in COMPARED}
 # What UniFaRN could reach at best: the recorded reactions in its words.
 CEILING = f"{TITLES['unifarn']}, recorded reactions in its words"
 BINARISED = {"sampling": {"binarise_action_units": True}}
+# Guidance sharpens reactions, and what sharpens raises FRCorr by itself: the same models without it.
+UNGUIDED = {"sampling": {"guidance_scale": 1.0}}
 # Windows of 50 frames, given as they are predicted. The recipe asks for more, and the others have nothing of it.
 PLAIN = {"sampling": {"hop": WINDOW_SIZE, "binarise_action_units": False, "smooth_emotion": False}}
 # The part of Table 4 that is edited in each row, at the rank of the recipe.
@@ -169,6 +176,7 @@ OFFLINE_ROWS = (
     *(Row(offline(system), "generic", offline(system)) for system in COMPARED),
     Row(binarised(offline("belfusion")), "generic", offline("belfusion"), BINARISED),
 )
+UNGUIDED_PERSONAL = (RECIPE, "input p", "input p, adaptive norm")
 TABLES: dict[str, tuple[Row, ...]] = {
     "1": (
         *(Row(name, "reference", None, {"system": name}) for name in (*REFERENCE_NAMES, *ORACLE_NAMES)),
@@ -192,6 +200,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("input p, adaptive norm", "personal", "input p, adaptive norm"),
         Row("fine-tuning", "fine_tuning", GENERIC, {"steps": 300, "learning_rate": 1e-3, "batch_size": 16}),
         Row("weight editing, full", "personal", "weight editing, full"),
+        Row(unguided(GENERIC), "generic", GENERIC, UNGUIDED),
+        *(Row(unguided(name), "personal", name, UNGUIDED) for name in UNGUIDED_PERSONAL),
     ),
     "4": tuple(Row(name, "personal", name, {} if name == PAPER_LAYERS else LAYER_CONTROLS) for name in TABLE_4),
     "5": (

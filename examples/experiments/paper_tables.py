@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paper_rows import FINE_TUNED_ON_ANOTHER, PAPER_LAYERS, RECIPE, TABLES
+from paper_rows import (
+    FINE_TUNED_ON_ANOTHER,
+    GENERIC,
+    PAPER_LAYERS,
+    RECIPE,
+    TABLES,
+    UNGUIDED,
+    UNGUIDED_PERSONAL,
+    unguided,
+)
 
 from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, NO_MOVEMENT, ONE_SHIFT
@@ -144,14 +153,18 @@ def _seedless(run: dict[str, Any]) -> dict[str, Any]:
 def comparisons(name: str, made: list[Made]) -> dict[tuple[str, str], Difference]:
     """For pairs (row, reference): the mean difference, its interval, and p, corrected for all pairs of the table."""
     rows, measure = {row.name: row for row in made}, COMPARED.get(name, PERSONAL)
-    tests = {}
-    for reference in REFERENCES.get(name, ()):
-        for row in rows if reference in rows else ():
-            if row == reference or (reference, row) in tests:
-                continue
-            a, b = rows[row].of(measure), rows[reference].of(measure)
-            tests[row, reference] = paired_test(a, b)
+    tests: dict[tuple[str, str], PairedTest] = {}
+    for row, reference in _pairs(name):
+        if row in rows and reference in rows and (row, reference) not in tests and (reference, row) not in tests:
+            tests[row, reference] = paired_test(rows[row].of(measure), rows[reference].of(measure))
     return _corrected(tests)
+
+
+def _pairs(name: str) -> list[tuple[str, str]]:
+    """Rows with each reference of their table, but for those without guidance, and the pairs of claims."""
+    rows = [row.name for row in TABLES[name] if row.what != UNGUIDED]
+    pairs = [(row, reference) for reference in REFERENCES.get(name, ()) for row in rows if row != reference]
+    return pairs + [(row, reference) for table, row, reference, _ in CLAIMS if table == name]
 
 
 def _corrected(tests: dict[tuple[str, str], PairedTest]) -> dict[tuple[str, str], Difference]:
@@ -262,7 +275,12 @@ def _missing(names: list[str]) -> str:
 # Of a table: a row, the one that it is to beat, and whether the check fails if it does not.
 CLAIMS = (
     ("3", RECIPE, "generic", True),
-    *(("3", RECIPE, row.name, False) for row in TABLES["3"] if row.name not in (RECIPE, "generic")),
+    *(
+        ("3", RECIPE, row.name, False)
+        for row in TABLES["3"]
+        if row.name not in (RECIPE, GENERIC) and row.what != UNGUIDED
+    ),
+    *(("3", unguided(RECIPE), unguided(name), False) for name in (GENERIC, *UNGUIDED_PERSONAL[1:])),
     *(("4", PAPER_LAYERS, row.name, False) for row in TABLES["4"] if row.name != PAPER_LAYERS),
     *(("2", "both", row, False) for row in ("audio only", "face only")),
 )

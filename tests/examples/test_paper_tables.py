@@ -13,7 +13,7 @@ import pytest
 import run
 import yaml
 from ablations import ABLATED, WHOLE
-from paper_rows import MODELS, TABLES
+from paper_rows import MODELS, RECIPE, TABLES, unguided
 from PIL import Image
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, ONE_SHIFT
@@ -308,7 +308,8 @@ def test_claims_fall_as_the_figures_say(tmp_path):
     import paper_tables
 
     low = [0.1 * number for number in range(16)]
-    for name, gain in (("generic", 0.0), ("weight editing, low rank", 0.5), ("input p", 0.9), ("fine-tuning", 0.5)):
+    gains = {"generic": 0.0, RECIPE: 0.5, "input p": 0.9, "fine-tuning": 0.5}
+    for name, gain in {**gains, unguided(RECIPE): 0.3, unguided("input p"): 0.1}.items():
         path = tmp_path / "table3" / f"{run.folder_name(name)}-seed0.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(claim(name, [value + gain for value in low])))
@@ -322,6 +323,9 @@ def test_claims_fall_as_the_figures_say(tmp_path):
     assert said["table 3: weight editing, low rank > fine-tuning"] == "not shown"
     assert said[f"table 3: weight editing, low rank > {ANOTHER_HISTORY}"] == "holds"
     assert said[f"table 3: weight editing, low rank > {ONE_SHIFT}"] == "not shown"
+    assert said[f"table 3: {unguided(RECIPE)} > {unguided('input p')}"] == "holds"
+    tested = paper_tables.comparisons("3", paper_tables.read_table("3", tmp_path)[0])
+    assert len(tested) == 6 and (unguided("input p"), "generic") not in tested
     assert said["table 4: cross-attention and mapping > mapping"] == "cannot be told yet"
     assert said["table 3: generic"] == "1 of 3 seeds"
     assert failed == sum(row[3] in ("missing", "1 of 3 seeds") for row in table.rows) > 4
