@@ -179,7 +179,7 @@ class Maker:
         made_with = self.made_with(row, config, counts)
         found = _read(output)
         if found.get("configuration") == made_with:
-            if self.options.costs and found["costs"]:
+            if self.options.costs and found.get("costs"):
                 bench = self.bench(config, model, self.train(row.model or GENERIC), row)
                 _write(output, {**found, "costs": costs(bench, row.what.get("sampling"))})
             return
