@@ -21,9 +21,8 @@ ASKED = {
 HEAD = """# The paper's tables, here
 
 Generated from `results/` by `python examples/experiments/report.py --page docs/tables.md`; do not edit. What the rows
-are stands in [From the paper to the code](paper.md) and [Table 1 on the bench](table1.md), what they mean for
-personalisation in [What makes it personal](personalisation.md). Each row's file in `results/` has its command, time and
-machine."""
+are stands in [From the paper to the code](paper.md) and [Table 1 on the bench](table1.md), what they say of listeners
+in [What makes it personal](personalisation.md). Each row's file in `results/` has its command, time and machine."""
 
 
 def page(results: Path) -> str:
