@@ -121,8 +121,8 @@ BINARISED = {"sampling": {"binarise_action_units": True}}
 UNGUIDED = {"sampling": {"guidance_scale": 1.0}}
 # Windows of 50 frames, given as they are predicted. The recipe asks for more, and the others have nothing of it.
 PLAIN = {"sampling": {"hop": WINDOW_SIZE, "binarise_action_units": False, "smooth_emotion": False}}
-# The part of Table 4 that is edited in each row, at the rank of the recipe.
 PAPER_LAYERS = "cross-attention and mapping"
+# The part of Table 4 that is edited in each row, at the rank of the recipe.
 TABLE_4 = {
     "self-attention": ("self_attention",),
     "cross-attention": ("cross_attention",),

@@ -123,6 +123,8 @@ class SystemReactor(WindowReactor):
         emotion, movement = reactions[..., :EMOTION_CHANNELS], reactions[..., EMOTION_CHANNELS:]
         if self.emotion_vae is not None:
             movement = self.emotion_vae.to_coefficients(emotion)
+        elif not movement.shape[-1]:
+            raise ValueError(f"{type(self).__name__} gives emotion alone and needs an emotion_vae.")
         emotion = in_range(emotion, self.settings.binarise_action_units)
         return self.feature_extractor.neutralise(emotion, self.feature_extractor.add_mean_face(movement))
 
