@@ -109,9 +109,9 @@ COMPARED = {
 }
 # What else changes offline: BEAMER learns from whole clips, as it reads them. Steps, such that all take as long.
 OFFLINE: dict[str, dict[str, Any]] = {
-    "trans_vae": {"stages.trans_vae.max_steps": 1700},
-    "unifarn": {"stages.unifarn.max_steps": 1000},
-    "beamer": {"stages.beamer.max_steps": 600, "stages.beamer.batch_size": 2, "data.clip_frames": None},
+    "trans_vae": {"stages.trans_vae.max_steps": 4000},
+    "unifarn": {"stages.unifarn.max_steps": 1200},
+    "beamer": {"stages.beamer.max_steps": 1600, "stages.beamer.batch_size": 2, "data.clip_frames": None},
 }
 TITLES = {system: get_system(system).title for system in COMPARED}
 # What UniFaRN could reach at best: the recorded reactions in its words.
