@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from perfrdiff_hf import PerFRDiffPipeline
-from tests.live.conftest import Client
+from tests.live.clients import Client
 
 
 ROOT = Path(__file__).resolve().parents[2]

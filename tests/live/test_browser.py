@@ -22,7 +22,7 @@ from perfrdiff_hf.behaviour import BLENDSHAPE_NAMES
 from perfrdiff_hf.feature_extraction import PerFRDiffFeatureExtractor
 from perfrdiff_hf.live.installing import default_folder, is_installed
 from tests.golden_files import REALDATA, SHARED
-from tests.live.conftest import Served
+from tests.live.clients import Served
 from tests.live.mime import MimePipeline
 
 
