@@ -1,4 +1,4 @@
-"""Importers of face tracks: the formats as they are found in the wild, and what happens when they are broken."""
+"""Tracks as programs write them become behaviour: real files, clocks, lost rows, conventions."""
 
 from __future__ import annotations
 
@@ -9,62 +9,24 @@ import numpy as np
 import pytest
 
 from perfrdiff_hf.behaviour import (
-    ACTION_UNIT_NAMES,
-    BLENDSHAPE_NAMES,
-    BLENDSHAPES,
-    COEFFICIENT_NAMES,
     EMOTION_NAMES,
     EXPRESSIONS,
     MEAN_FACE,
     ROTATION,
     STD_FACE,
-    TRANSLATION,
-    Behaviour,
 )
 from perfrdiff_hf.faces import rules
-from perfrdiff_hf.faces.formats import FORMATS
-from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track, resample_track, write_face_track
-
-
-ARKIT = [name[0].upper() + name[1:] for name in BLENDSHAPE_NAMES]
-LIVE_LINK = ["Timecode", "BlendShapeCount", *ARKIT, "HeadYaw", "HeadPitch", "HeadRoll"]
-LLV = ["frame", "subframe", "fps_num", "fps_den", *ARKIT, "HeadYaw", "HeadPitch", "HeadRoll"]
-PYFEAT = [
-    "frame", *(f"AU{int(name[2:]):02d}" for name in ACTION_UNIT_NAMES),
-    "Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "valence", "arousal", "Pitch", "Roll", "Yaw",
-]  # fmt: skip
-OPENFACE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-OPENFACE = [
-    "frame", "timestamp", "success", "pose_Rx", "pose_Ry", "pose_Rz",
-    *(f"AU{unit:02d}_r" for unit in OPENFACE_UNITS), *(f"AU{unit:02d}_c" for unit in (*OPENFACE_UNITS, 28)),
-]  # fmt: skip
-
-
-def write_csv(path: Path, header: list[str], rows: list[dict]) -> Path:
-    """A csv with a value for each column that a row names, and 0 elsewhere; a row given as a list is written as is."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow(row if isinstance(row, list) else [row.get(name, 0) for name in header])
-    return path
-
-
-def timecode(seconds: float) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    return f"{int(minutes // 60):02d}:{int(minutes % 60):02d}:{int(seconds):02d}:{seconds % 1 * 60:06.3f}"
-
-
-def live_link_row(seconds: float, **values: float) -> dict:
-    return {"Timecode": timecode(seconds), "BlendShapeCount": 61, **values}
-
-
-def channel(name: str) -> int:
-    return COEFFICIENT_NAMES.index(name)
-
-
-def unit(name: str) -> int:
-    return EMOTION_NAMES.index(name)
+from perfrdiff_hf.faces.tracks import combine_tracks, read_face_track, resample_track
+from tests.faces.track_files import (
+    LIVE_LINK,
+    LLV,
+    OPENFACE,
+    PYFEAT,
+    channel,
+    live_link_row,
+    unit,
+    write_csv,
+)
 
 
 def test_live_link_with_lost_rows(realdata: Path) -> None:
@@ -225,13 +187,6 @@ def test_react_files_are_read_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(both.coefficients, coefficients[:7])
 
 
-def test_tracks_of_different_recordings_are_not_combined(tmp_path: Path) -> None:
-    np.save(tmp_path / "1.npy", np.tile(MEAN_FACE, (60, 1)))
-    write_csv(tmp_path / "1.csv", list(EMOTION_NAMES), [{"Neutral": 1}] * 10)
-    with pytest.raises(ValueError, match=r"1\.csv has 10 frames and .*1\.npy 60"):
-        combine_tracks(read_face_track(tmp_path / "1.csv"), read_face_track(tmp_path / "1.npy"))
-
-
 def test_pyfeat_without_blendshapes_and_with_lost_rows(tmp_path: Path) -> None:
     header = [name for name in PYFEAT if name not in ("valence", "arousal")]
     blank: list = [2, *[""] * (len(header) - 1)]
@@ -278,213 +233,9 @@ def test_openface_clock_and_lost_rows(tmp_path: Path) -> None:
     assert (no_clock.behaviour.coefficients[:, channel("eyeBlinkLeft")] > MEAN_FACE[8] + STD_FACE[8]).all()
 
 
-def broken(folder: Path, kind: str) -> Path:
-    path = folder / f"{kind}.csv"
-    frames = [live_link_row(k / 30) for k in range(3)]
-    if kind == "empty":
-        path.write_text("")
-    elif kind == "header_only":
-        write_csv(path, LIVE_LINK, [])
-    elif kind == "unknown":
-        path.write_text("a,b\n1,2\n")
-    elif kind == "binary":
-        path.write_bytes(bytes(range(200, 256)) * 5)
-    elif kind == "columns":
-        write_csv(path, [name for name in LIVE_LINK if name not in ("JawOpen", "TongueOut")], frames)
-    elif kind == "react_columns":
-        write_csv(path, list(EMOTION_NAMES[:-2]), [{}])
-    elif kind == "nan":
-        write_csv(path, LIVE_LINK, [*frames, live_link_row(1, JawOpen=float("nan"))])
-    elif kind == "word":
-        write_csv(path, LIVE_LINK, [*frames, {**live_link_row(1), "JawOpen": "wide"}])
-    elif kind == "lost":
-        write_csv(path, LIVE_LINK, [[timecode(k / 30), 0] for k in range(5)])
-    elif kind == "backwards":
-        write_csv(path, LIVE_LINK, [live_link_row(2), live_link_row(1)])
-    elif kind == "timecode":
-        write_csv(path, LIVE_LINK, [{**live_link_row(2), "Timecode": "12:00"}])
-    elif kind == "percent":
-        write_csv(path, LIVE_LINK, [live_link_row(1, JawOpen=80)])
-    elif kind == "cut":
-        write_csv(path, LIVE_LINK, frames)
-        path.write_text(path.read_text()[:-60])
-    elif kind == "faces":
-        write_csv(path, PYFEAT, [{"frame": 0}, {"frame": 0}])
-    elif kind == "long":
-        write_csv(path, LIVE_LINK, [[0] * (len(LIVE_LINK) + 1)])
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("empty", "is empty"),
-        ("header_only", "header but no rows"),
-        ("unknown", r"no known face track; it has 2 columns \(a, b\)"),
-        ("binary", "neither an npy file nor readable as csv"),
-        ("columns", "lacks the columns jawOpen, tongueOut"),
-        ("react_columns", "lacks the columns Anger, Contempt"),
-        ("nan", "line 5, column jawOpen: blank, NaN"),
-        ("word", "line 5, column jawOpen: 'wide' is not a number"),
-        ("lost", "lost in all 5 rows"),
-        ("backwards", "time does not move forward from row 1"),
-        ("timecode", "line 2, column Timecode: expected HH:MM:SS:FF.sub"),
-        ("percent", r"blendshapes must lie in .* reach from 0 to 80"),
-        ("cut", "line 4, column .*: blank"),
-        ("faces", "several rows for one frame"),
-        ("long", "line 2: 58 columns; the header has 57"),
-    ],
-)
-def test_broken_csv(tmp_path: Path, kind: str, message: str) -> None:
-    path = broken(tmp_path, kind)
-    with pytest.raises(ValueError, match=message) as error:
-        read_face_track(path)
-    assert path.name in str(error.value)
-
-
-def test_broken_npy(tmp_path: Path) -> None:
-    path = tmp_path / "clip.npy"
-    np.save(path, np.zeros((100, 58), np.float32))
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=r"clip\.npy cannot be read as npy: the file is truncated"):
-        read_face_track(path)
-    for wrong, message in (
-        (np.zeros((10, 2, 58)), r"must have shape \(frames, 58\); it has \(10, 2, 58\)"),
-        (np.zeros((10, 57)), r"must have shape \(frames, 58\); it has \(10, 57\)"),
-        (np.zeros((0, 58)), "at least 1 frames"),
-        (np.full((10, 58), np.inf), "580 NaN or infinite values, the first in frame 0"),
-        (np.array([{}], dtype=object), "cannot be read as npy"),
-    ):
-        np.save(path, wrong)
-        with pytest.raises(ValueError, match=message):
-            read_face_track(path)
-
-
-def test_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no face track at"):
-        read_face_track(tmp_path / "nothing.csv")
-    path = write_csv(tmp_path / "a.csv", LIVE_LINK, [live_link_row(1)])
-    with pytest.raises(ValueError, match="a clock of its own"):
-        read_face_track(path, fps=30)
-    with pytest.raises(ValueError, match="fps must be a positive number; it is 0"):
-        read_face_track(path, fps=0)
-
-
 def test_llv_clock(tmp_path: Path) -> None:
     rows = [{"frame": 1000 + 2 * k, "subframe": 0.5, "fps_num": 60000, "fps_den": 1001} for k in range(31)]
     track = read_face_track(write_csv(tmp_path / "a.csv", LLV, rows))
     assert track.report.format.startswith("LLV")
     assert track.report.row_rate == pytest.approx(60000 / 1001 / 2, rel=1e-6)
     assert len(track.behaviour) == int(31 * 2 * 1001 / 60000 * 25)
-
-
-@pytest.fixture
-def shown() -> Behaviour:
-    """1,600 frames (more than a minute) in which every blendshape and every head angle has a value of its own."""
-    rng = np.random.default_rng(5)
-    coefficients = np.tile(MEAN_FACE, (1600, 1))
-    coefficients[:, BLENDSHAPES] = rng.uniform(0, 1, (1600, 52))
-    coefficients[:, ROTATION] = [np.pi, 0, 0] + np.array([0.3, 0.5, 0.2]) * rng.uniform(0.5, 1, (1600, 3))
-    coefficients[:, TRANSLATION] += rng.normal(0, 0.2, (1600, 3))
-    emotion = rng.uniform(0, 1, (1600, 25)).astype(np.float32)
-    emotion[:, :15] = emotion[:, :15] > 0.5
-    return Behaviour(emotion=emotion, coefficients=coefficients)
-
-
-def test_react_files_come_back_as_they_were(shown: Behaviour, tmp_path: Path) -> None:
-    write_face_track(shown, tmp_path / "1.npy")
-    write_face_track(shown, tmp_path / "1.csv")
-    both = combine_tracks(read_face_track(tmp_path / "1.csv"), read_face_track(tmp_path / "1.npy"))
-    np.testing.assert_array_equal(both.coefficients, shown.coefficients)
-    np.testing.assert_allclose(both.emotion, shown.emotion, atol=1e-6)
-
-
-@pytest.mark.parametrize("form", ["live_link", "llv"])
-def test_arkit_files_come_back_frame_by_frame(shown: Behaviour, tmp_path: Path, form: str) -> None:
-    path = tmp_path / "a.csv"
-    write_face_track(shown, path, form, calibrate=False)
-    track = read_face_track(path, calibrate=False)
-    assert track.report.row_rate == pytest.approx(25, rel=1e-6)
-    again = track.behaviour.coefficients
-    assert again.shape == shown.coefficients.shape
-    np.testing.assert_allclose(again[:, BLENDSHAPES], shown.coefficients[:, BLENDSHAPES], atol=1e-5)
-    np.testing.assert_allclose(again[:, ROTATION], shown.coefficients[:, ROTATION], atol=1e-5)
-    # What the formats have no column for: translation is the mean face's, emotion is derived anew.
-    np.testing.assert_array_equal(again[:, TRANSLATION], np.tile(MEAN_FACE[TRANSLATION], (1600, 1)))
-    assert "emotion is derived" in str(track.report)
-
-
-def test_what_is_kept_when_the_scale_is_moved(shown: Behaviour, tmp_path: Path) -> None:
-    """Between REACT's resting face and Apple's 1 nothing is lost; beyond either end the end is kept."""
-    write_face_track(shown, tmp_path / "a.csv", "live_link")
-    again = read_face_track(tmp_path / "a.csv").behaviour.coefficients[:, BLENDSHAPES]
-    mean, std = MEAN_FACE[BLENDSHAPES], STD_FACE[BLENDSHAPES]
-    highest = np.minimum(mean + std / rules.ARKIT_ONSET, 1)
-    np.testing.assert_allclose(again, np.clip(shown.coefficients[:, BLENDSHAPES], mean, highest), atol=1e-4)
-
-
-def test_written_tracks_look_like_the_programs_own(shown: Behaviour, tmp_path: Path, realdata: Path) -> None:
-    for form, real in (("live_link", "arkit_livelink/S07-001.csv"), ("llv", "llv_dao/dao.csv")):
-        write_face_track(shown, tmp_path / "a.csv", form)
-        ours, theirs = (path.read_text().splitlines() for path in (tmp_path / "a.csv", realdata / real))
-        assert sorted(ours[0].split(",")) == sorted(theirs[0].strip().split(","))
-        assert len(ours[1].split(",")) == len(theirs[1].split(","))
-    write_face_track(shown, tmp_path / "a.csv", "live_link")
-    assert (tmp_path / "a.csv").read_text().splitlines()[1 + 1512].startswith("00:01:00:28.800,61,")
-
-
-def test_head_signs_of_written_tracks(tmp_path: Path) -> None:
-    coefficients = MEAN_FACE[None].copy()
-    coefficients[0, ROTATION] = [0.1 - np.pi, 0.2, 0.3]  # pitch beyond pi, as some fits have it
-    write_face_track(Behaviour(coefficients=coefficients), tmp_path / "a.csv", "live_link")
-    with open(tmp_path / "a.csv") as file:
-        row = next(csv.DictReader(file))
-    written = [float(row[name]) for name in ("HeadPitch", "HeadYaw", "HeadRoll")]
-    np.testing.assert_allclose(written, [-0.1, 0.2, 0.3], atol=1e-6)
-
-
-def test_both_streams_in_one_file(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    emotion, coefficients = rng.random((30, 25)).astype(np.float32), rng.random((30, 58)).astype(np.float32)
-    write_face_track(Behaviour(emotion=emotion, coefficients=coefficients), tmp_path / "a.npz", "npz")
-    again = read_face_track(tmp_path / "a.npz")
-    np.testing.assert_array_equal(again.behaviour.coefficients, coefficients)
-    np.testing.assert_array_equal(again.behaviour.emotion, rules.binary_action_units(emotion))
-    assert again.report.recorded == "emotion and coefficients" and not again.report.notes
-    np.savez(tmp_path / "b.npz", reactions=emotion[None], coefficients=coefficients[None])
-    with pytest.raises(ValueError, match=r"lacks emotion; it holds reactions, coefficients\. .*give the track of one"):
-        read_face_track(tmp_path / "b.npz")
-    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:500])
-    with pytest.raises(ValueError, match="cannot be read as npz"):
-        read_face_track(tmp_path / "c.npz")
-    np.savez(tmp_path / "d.npz", emotion=emotion[:5], coefficients=coefficients)
-    with pytest.raises(ValueError, match="same number of frames"):
-        read_face_track(tmp_path / "d.npz")
-
-
-def test_what_cannot_be_written_is_named(shown: Behaviour, tmp_path: Path) -> None:
-    emotion_only, averted = Behaviour(emotion=shown.emotion), MEAN_FACE[None].copy()
-    averted[0, ROTATION] = [np.pi, 2.0, 0]
-    for behaviour, name, form, message in (
-        (
-            shown,
-            "a.csv",
-            "openface",
-            "format must be one of arkit_json, glb, live_link, llv, npz, react2024; given: 'openface'",
-        ),
-        (shown, "a.txt", "react2024", r"must end in \.csv \(emotion\) or \.npy .*; its suffix is '\.txt'"),
-        (emotion_only, "a.npy", "react2024", "must hold coefficients"),
-        (emotion_only, "a.csv", "llv", "must hold coefficients"),
-        (Behaviour(coefficients=averted), "a.csv", "llv", "yaw in frame 0 is 115 degrees off"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            write_face_track(behaviour, tmp_path / name, form)
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        write_face_track(shown, tmp_path / "none" / "a.csv")
-    assert not list(tmp_path.iterdir())
-
-
-def test_every_format_has_a_name_of_its_own() -> None:
-    names = [form.name for form in FORMATS]
-    assert sorted(set(names)) == sorted(names)
-    assert [form.name for form in FORMATS if form.takes_fps] == ["openface", "pyfeat"]
