@@ -28,6 +28,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from ..baselines.reference import Predictions, Row
 from ..behaviour import COEFFICIENT_CHANNELS, EMOTION_CHANNELS, EMOTION_NAMES
 from ..data.arrays import ClipArrays
+from ..faces.formats.react2024 import load_emotion_csv
 from ..files import file_beside
 from .task import Task, clip_paths
 
@@ -217,9 +218,7 @@ def _cut(path: str | Path, what: str, values: np.ndarray, frames: int, channels:
 
 
 def _read_csv(path: Path) -> np.ndarray:
-    with open(path, encoding="utf-8-sig") as file:
-        header = [name.strip() for name in file.readline().split(",")]
-        table = np.loadtxt(file, delimiter=",", ndmin=2)
+    header, table = load_emotion_csv(path)
     missing = [name for name in EMOTION_NAMES if name not in header]
     if missing:
         raise ValueError(f"columns {', '.join(missing)} are missing")

@@ -29,10 +29,14 @@ def load_emotion_csv(path: PathLike) -> tuple[list[str], np.ndarray]:
         The names, and `(frames, columns)` float32.
 
     Raises:
-        ValueError: if a cell is blank or no number, or lines differ in length.
+        ValueError: if a cell is blank or no number, lines differ in length, or there are none below the header.
     """
     with open(path, encoding="utf-8-sig") as file:
         names = [name.strip() for name in file.readline().split(",")]
+        below = file.tell()
+        if not file.read().strip():
+            raise ValueError("there is nothing below the header")
+        file.seek(below)
         values = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
     return names, values
 

@@ -68,7 +68,7 @@ BREAKAGES = {
     "pickled npy": Breakage(
         COEFFICIENTS, lambda path: np.save(path, np.array([{}]), allow_pickle=True), "unreadable", "1.npy"
     ),
-    "header only": Breakage(EMOTION, lambda path: _edit_rows(path, lambda rows: rows[:1]), "wrong shape", "found (0,"),
+    "header only": Breakage(EMOTION, lambda path: _edit_rows(path, lambda rows: rows[:1]), "unreadable", "below the"),
     "fewer columns": Breakage(
         EMOTION, lambda path: _edit_rows(path, lambda rows: [row.rpartition(",")[0] for row in rows]),
         "wrong shape", "25 columns, it has 24; missing: Contempt",
