@@ -68,20 +68,33 @@ class PSSLOutput(ModelOutput):
     features: Tensor | None = None
 
 
+class StyleEncoderLayer(nn.TransformerEncoderLayer):
+    """PyTorch's post-norm layer, for the first tokens alone: of the last layer, the class token is all that is read."""
+
+    def forward(self, tokens: Tensor, num_first: int) -> Tensor:  # type: ignore[override]
+        """The first tokens `(batch, num_first, width)` after the layer, of all `(batch, tokens, width)`."""
+        # Never the same object as the keys: for those PyTorch takes a way of its own, which is slower on processors.
+        first = tokens[:, :num_first]
+        attended = self.self_attn(first, tokens, tokens, need_weights=False)[0]
+        hidden = self.norm1(first + self.dropout1(attended))
+        widened = self.dropout(self.activation(self.linear1(hidden)))
+        return self.norm2(hidden + self.dropout2(self.linear2(widened)))
+
+
 class PSSLModel(PreTrainedModel):
     """A transformer encoder with a class token over the frames of a history, and a projection head."""
 
     config_class = PSSLConfig
     config: PSSLConfig
     main_input_name = "coefficients"
-    _no_split_modules = ["TransformerEncoderLayer"]
+    _no_split_modules = ["StyleEncoderLayer"]
 
     def __init__(self, config: PSSLConfig):
         super().__init__(config)
         self.standardiser = Standardiser(config.coefficient_channels) if config.movement else None
         self.embedding = nn.Linear(config.coefficient_channels * (4 if config.movement else 1), config.hidden_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        layer = nn.TransformerEncoderLayer(
+        layer = StyleEncoderLayer(
             config.hidden_size,
             config.num_attention_heads,
             config.intermediate_size,
@@ -141,7 +154,10 @@ class PSSLModel(PreTrainedModel):
         tokens = self.embedding(coefficients)
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
-        return self.encoder(tokens)[:, 0]
+        *layers, last = self.encoder.layers
+        for layer in layers:
+            tokens = layer(tokens, tokens.shape[1])
+        return last(tokens, 1)[:, 0]
 
 
 def _movement(scores: Tensor) -> Tensor:
