@@ -69,7 +69,7 @@ class PSSLOutput(ModelOutput):
 
 
 class StyleEncoderLayer(nn.TransformerEncoderLayer):
-    """PyTorch's post-norm layer, for the first tokens alone: of the last layer, the class token is all that is read."""
+    """A post-norm layer for the first tokens alone: of the last layer, the class token is all that is read."""
 
     def forward(self, tokens: Tensor, num_first: int) -> Tensor:  # type: ignore[override]
         """The first tokens `(batch, num_first, width)` after the layer, of all `(batch, tokens, width)`."""
