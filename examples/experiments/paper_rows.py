@@ -156,19 +156,18 @@ SECONDS = (2, 5, 10, 20, 30)
 CLIPS = (1, 2, 3, 4)
 # Systems of the row fine-tuning.
 FINE_TUNED, FINE_TUNED_ON_ANOTHER = "fine-tuned on the history", "fine-tuned on another's history"
-# Of whole histories, which need not be made again where table 3 was; they stand beside one row of a table.
+# Of whole histories; they stand beside one row of a table, and the one that tells most beside the others.
 CONTROLS = ("another_history", "no_movement", "one_shift")
-# Table 4 asks for layers: the row that the paper chose has every control, the others the one that tells most.
-LAYER_CONTROLS = {"controls": ("another_history",)}
+ALL_CONTROLS, ONE_CONTROL = {"controls": CONTROLS}, {"controls": CONTROLS[:1]}
 AUDIO, FACE_STREAMS = ("audio",), ("emotion", "coefficients")
 
 ONLINE_ROWS = (
-    Row(OWN, "personal", RECIPE),
+    Row(OWN, "personal", RECIPE, ALL_CONTROLS),
     Row(sampled_plainly(OWN), "personal", RECIPE, PLAIN),
-    Row(EQUAL_BUDGET, "personal", EQUAL_BUDGET),
+    Row(EQUAL_BUDGET, "personal", EQUAL_BUDGET, ONE_CONTROL),
     Row(sampled_plainly(EQUAL_BUDGET), "personal", EQUAL_BUDGET, PLAIN),
     Row("generic GAFRG", "generic", GENERIC),
-    Row("input p", "personal", "input p"),
+    Row("input p", "personal", "input p", ONE_CONTROL),
     *(Row(TITLES[system], "generic", TITLES[system]) for system in COMPARED),
     Row(binarised(TITLES["belfusion"]), "generic", TITLES["belfusion"], BINARISED),
 )
@@ -205,13 +204,13 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row(unguided(GENERIC), "generic", GENERIC, UNGUIDED),
         *(Row(unguided(name), "personal", name, UNGUIDED) for name in UNGUIDED_PERSONAL),
     ),
-    "4": tuple(Row(name, "personal", name, {} if name == PAPER_LAYERS else LAYER_CONTROLS) for name in TABLE_4),
+    "4": tuple(Row(name, "personal", name, {} if name == PAPER_LAYERS else ONE_CONTROL) for name in TABLE_4),
     "5": (
         *(Row(f"{seconds} s", "history", RECIPE, {"seconds": seconds}) for seconds in SECONDS[:-1]),
-        Row(f"{SECONDS[-1]} s", "history", RECIPE, {"seconds": SECONDS[-1], "controls": CONTROLS}),
+        Row(f"{SECONDS[-1]} s", "history", RECIPE, {"seconds": SECONDS[-1], **ALL_CONTROLS}),
     ),
     "6": (
-        Row("clip 1", "history", RECIPE, {"clip": 1, "controls": CONTROLS}),
+        Row("clip 1", "history", RECIPE, {"clip": 1, **ALL_CONTROLS}),
         *(Row(f"clip {clip}", "history", RECIPE, {"clip": clip}) for clip in CLIPS[1:]),
     ),
     "4b": tuple(Row(f"{seconds} s", "styles", RECIPE, {"seconds": seconds}) for seconds in SECONDS),
