@@ -146,7 +146,7 @@ MODELS: dict[str, Model] = {
     # A stream goes missing as a whole when all conditions that are made of it do.
     "modality dropout": Model({"models.denoiser.condition_dropout": 0.4}, ("denoiser",)),
     **{name: _edited(*components) for name, components in TABLE_4.items()},
-    # As long as each system to compare with trains: about 15 minutes of a core.
+    # As long as each system to compare with trains.
     EQUAL_BUDGET: Model({"stages.denoiser.max_steps": 2400, f"stages.{EDITS}.max_steps": 1500}, ("denoiser", EDITS)),
     **{TITLES[system]: _compared(system) for system in COMPARED},
     **{offline(system): _offline(system) for system in COMPARED},
