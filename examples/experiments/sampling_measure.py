@@ -13,7 +13,7 @@ import torch
 from row_measures import Bench, Figures
 
 from perfrdiff_hf.baselines.reference import Row
-from perfrdiff_hf.evaluation.controls import manners_of
+from perfrdiff_hf.evaluation.controls import GENERIC, manners_of
 from perfrdiff_hf.evaluation.task import Task
 from perfrdiff_hf.metrics.reaction_metrics import MOTION
 from perfrdiff_hf.metrics.realism import frrea_motion
@@ -24,15 +24,20 @@ PLACE = "sampling"
 
 
 def sampling(
-    bench: Bench, scheduler: str | None = None, settings: Mapping[str, Any] | None = None, dtype: str = "float32"
+    bench: Bench,
+    scheduler: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    generic: bool = True,
 ) -> Figures:
-    """A personal model sampled in another way, with its listeners' own histories, others', and without.
+    """A personal model sampled in another way, with its listeners' own histories, others', and perhaps without.
 
     Args:
         bench: with the model.
         scheduler: of diffusers, by the name of its class; None: the model's own.
         settings: of the call; None: the model's own.
         dtype: in which the denoiser computes.
+        generic: whether it also reacts without a listener, as students must have learned from their teacher.
 
     Returns:
         Also the motion distance for each listener, between all reactions to its clips and the recorded ones.
@@ -43,7 +48,8 @@ def sampling(
         pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
     pipeline.denoiser.to(getattr(torch, dtype))
     pipeline.register_to_config(sampling={**pipeline.sampling, **(settings or {})})
-    rows = bench.react(manners_of(pipeline, bench.arrays, ["another_history"]), place=PLACE)
+    manners = manners_of(pipeline, bench.arrays, ["another_history"])
+    rows = bench.react([manner for manner in manners if generic or manner.name != GENERIC], place=PLACE)
     figures = bench.scored(rows)
     for name, row in rows.items():
         figures["systems"][name]["listeners"][MOTION] = _motion_by_listener(bench.task, row)

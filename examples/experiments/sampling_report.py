@@ -1,7 +1,8 @@
 """Quality against time: every way of sampling and every student beside the teacher's intervals, from the results.
 
-Quality is that of `run.py --table sampling`: means over training seeds, intervals (95 %) over listeners. Time is that
-of `examples/benchmarks/speed.py`, at the official size: it follows from the steps and how many of them are guided.
+Quality is that of `run.py --table sampling`: means over training seeds, intervals (95 %) over listeners. The
+teacher and its students react without a listener, too: the column generic is their FRCorr then. Time is that of
+`examples/benchmarks/speed.py`, at the official size: it follows from the steps and how many of them are guided.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from paper_rows import Row
 from paper_tables import Made, read_table
 from sampling_rows import BFLOAT16, SAMPLING, STUDENTS, TEACHER
 
-from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY
+from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
 from perfrdiff_hf.metrics.statistics import Interval, bootstrap_interval
@@ -84,7 +85,8 @@ def _looked_at() -> list[Row]:
 
 
 def _header() -> list[str]:
-    return ["", "seeds", *MEASURES, "own - another's", "personal share", "ten, real-time factor", "one, p95 s", ""]
+    quality = [*MEASURES, "own - another's", "personal share", GENERIC]
+    return ["", "seeds", *quality, "ten, real-time factor", "one, p95 s", ""]
 
 
 def _line(
@@ -101,6 +103,7 @@ def _line(
     cells.append(bootstrap_interval(made.of(PERSONAL) - made.of(PERSONAL, ANOTHER_HISTORY)))
     share = None if ends is None else (float(np.mean(made.of(PERSONAL))) - ends[0]) / (ends[1] - ends[0])
     cells.append(_number(share))
+    cells.append(bootstrap_interval(made.of(PERSONAL, GENERIC)) if GENERIC in made.controls else DASH)
     cells += [_number(_best(seconds, measure)) for measure in ("ten, real-time factor", "one, p95 s")]
     return [*cells, f"outside: {', '.join(outside)}" if outside else ""]
 

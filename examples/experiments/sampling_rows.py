@@ -47,9 +47,9 @@ def _student(steps: int) -> Model:
 
 
 def _way(solver: str, steps: int, guidance: str) -> Row:
-    settings = {"num_inference_steps": steps, **GUIDANCE[guidance]}
-    what = {"scheduler": SOLVERS[solver], "settings": settings}
-    return Row(f"{solver}, {steps} steps, {guidance}", "sampling", RECIPE, what)
+    name, settings = f"{solver}, {steps} steps, {guidance}", {"num_inference_steps": steps, **GUIDANCE[guidance]}
+    what = {"scheduler": SOLVERS[solver], "settings": settings, "generic": name == TEACHER}
+    return Row(name, "sampling", RECIPE, what)
 
 
 STUDENTS = {f"student, {steps} steps": _student(steps) for steps in STUDENT_STEPS}

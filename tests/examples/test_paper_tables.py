@@ -185,6 +185,7 @@ def test_ways_of_sampling_and_students_stand_on_the_recipe(place):
         own = figures(path)["systems"]["personalised"]["listeners"]
         assert len(own["FRRea-motion"]) == len(own["FRDiv"]) == 4 and min(own["FRRea-motion"]) > 0
         assert own != figures(path)["systems"]["personalised, another's history"]["listeners"]
+        assert ("generic" in figures(path)["systems"]) == path.stem.startswith("student")
     told = json.loads((folder / "student_2_steps-seed0.json").read_text())
     assert {"weight_shift_generator", "student_denoiser"} <= set(told["configuration"]["training"]["stages"])
     models = place / "work" / "models"

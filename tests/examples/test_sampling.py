@@ -30,7 +30,12 @@ def made(row: str, **changed: float) -> dict[str, Any]:
     spread = np.array([0.9, 1.0, 1.1])
     own = {name: (changed.get(name, value) * spread).tolist() for name, value in QUALITY.items()}
     other = {"FRCorr PMAFRG": (0.5 * spread).tolist()}
-    systems = {"personalised": {"listeners": own}, "personalised, another's history": {"listeners": other}}
+    generic = {"FRCorr PMAFRG": (0.25 * spread).tolist()}
+    systems = {
+        "personalised": {"listeners": own},
+        "personalised, another's history": {"listeners": other},
+        "generic": {"listeners": generic},
+    }
     figures = {"system": "personalised", "systems": systems, "listeners": ["a", "b", "c"]}
     return {"row": row, "figures": figures, "configuration": {"data": {"train": "1"}}}
 
@@ -71,7 +76,8 @@ def check(results: Path, capsys: Any) -> tuple[int, dict[str, str]]:
 def test_a_fast_student_as_good_as_its_teacher_meets_the_goals(results, capsys):
     code, lines = check(results, capsys)
     assert code == 0
-    assert lines[TEACHER].count("[") == len(QUALITY) + 1 and "4.000" in lines[TEACHER]
+    assert lines[TEACHER].count("[") == len(QUALITY) + 2 and "4.000" in lines[TEACHER]
+    assert " 1.500 [" in lines[TEACHER] and " 0.2500 [" in lines[TEACHER]  # against another's history; generic
     assert "met by student, 4 steps: 0.1500" in lines[TEN]
     assert (
         "met by student, 4 steps: 0.0900"
