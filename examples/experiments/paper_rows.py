@@ -26,6 +26,8 @@ class Model:
         system: whose stages they are.
         config: a configuration's name, where the model has one of its own; None: the recipe's.
         on: the model whose own stages it needs besides the shared ones.
+        budget: steps of stages, by dotted name, that make it what it is: what the command says of a stage makes them
+            fewer (`--quick`), and never more.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -33,6 +35,7 @@ class Model:
     system: str = "perfrdiff"
     config: str | None = None
     on: str | None = None
+    budget: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,9 @@ MODELS: dict[str, Model] = {
     "modality dropout": Model({"models.denoiser.condition_dropout": 0.4}, ("denoiser",)),
     **{name: _edited(*components) for name, components in TABLE_4.items()},
     # As long as each system to compare with trains.
-    EQUAL_BUDGET: Model({"stages.denoiser.max_steps": 2400, f"stages.{EDITS}.max_steps": 1500}, ("denoiser", EDITS)),
+    EQUAL_BUDGET: Model(
+        trains=("denoiser", EDITS), budget={"stages.denoiser.max_steps": 2400, f"stages.{EDITS}.max_steps": 1500}
+    ),
     **{TITLES[system]: _compared(system) for system in COMPARED},
     **{offline(system): _offline(system) for system in COMPARED},
 }

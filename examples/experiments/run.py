@@ -231,11 +231,13 @@ class Maker:
         return config
 
     def settings_of(self, model: Model) -> dict[str, str]:
-        """What a model changes, as text; what the command says goes before it."""
+        """What a model changes, as text; what the command says goes before it, except that it adds to no budget."""
         settings, told = dict(model.settings), self.options.overrides
         if self.options.distil_steps and DISTIL_STEPS in settings:
             settings[DISTIL_STEPS] = self.options.distil_steps
-        return {name: json.dumps(value) for name, value in settings.items() if name not in told}
+        budget = {name: min(steps, int(told.get(name, steps))) for name, steps in model.budget.items()}
+        changes = {name: value for name, value in settings.items() if name not in told} | budget
+        return {name: json.dumps(value) for name, value in changes.items()}
 
     def _compared(self, recipe: dict[str, Any], config: str, system: System) -> dict[str, Any]:
         """The configuration of a system to compare with, run as the recipe is, with the recipe's shared stages."""

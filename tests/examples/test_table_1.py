@@ -16,7 +16,9 @@ import yaml
 from paper_rows import (
     CEILING,
     COMPARED,
+    EDITS,
     EQUAL_BUDGET,
+    MODELS,
     ONLINE_ROWS,
     OWN,
     TABLES,
@@ -27,6 +29,7 @@ from paper_rows import (
 )
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
+from perfrdiff_hf.training.config import load_config
 from tests.examples.test_paper_tables import SETTINGS
 
 
@@ -120,6 +123,18 @@ def test_settings_go_to_the_systems_that_have_them(place: Path, capsys: pytest.C
     assert "table 1, REGNN" in said and "UniFaRN" not in said
     with pytest.raises(ValueError, match=r"unknown key stages\.regn"):
         make(place, "REGNN", "--stages.regn.max_steps=2")
+
+
+def test_the_command_makes_a_budget_no_larger(place: Path) -> None:
+    def steps(*words: str) -> dict[str, int]:
+        options = run.parse(["--table", "1", "--world", "w", "--work", str(place / "work"), *words])
+        config = run.Maker(options, None, None, {**load_config("bench").to_dict(), "seed": 0}).config_of(
+            MODELS[EQUAL_BUDGET]
+        )
+        return {stage: config.stages[stage].max_steps for stage in ("denoiser", EDITS)}
+
+    assert steps() == steps(f"--stages.{EDITS}.max_steps=12000") == {"denoiser": 2400, EDITS: 1500}
+    assert steps("--quick") == {"denoiser": 60, EDITS: 60}
 
 
 def test_what_is_told_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
