@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", required=True, help="folder of a saved pipeline")
     parser.add_argument("--steps", type=int, default=4, help="evaluations of the student")
-    parser.add_argument("--teacher_steps", type=int, default=40, help="denoising steps of the teacher")
+    parser.add_argument("--teacher_steps", type=int, default=20, help="denoising steps of the teacher")
     parser.add_argument("--output_dir", required=True, help="where models, checkpoints and logs go")
     options, rest = parser.parse_known_args(arguments)
     try:

@@ -36,7 +36,7 @@ def _student(steps: int) -> Model:
     return Model(
         {
             "models.student_denoiser.num_inference_steps": steps,
-            "models.student_denoiser.teacher_steps": 40,
+            "models.student_denoiser.teacher_steps": 20,
             DISTIL_STEPS: 4000,
             **{f"stages.student_denoiser.{name}": value for name, value in learning.items()},
         },

@@ -47,7 +47,7 @@ class Distillation:
     """
 
     num_inference_steps: int = 4
-    teacher_steps: int = 40
+    teacher_steps: int = 20
     generic: float = 0.25
 
     def __post_init__(self) -> None:
