@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from paper_rows import Row
-from paper_tables import Made, read_table
+from paper_tables import Made, read_table, rests_on
 from sampling_rows import BFLOAT16, SAMPLING, STUDENTS, TEACHER
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC
@@ -133,8 +133,7 @@ def _read(results: Path) -> dict[str, Made]:
         paths = sorted((results / "tablesampling").glob(f"{folder_name(row.name)}-seed*.json"))
         if runs := [json.loads(path.read_text(encoding="utf-8")) for path in paths]:
             made[row.name] = Made(row.name, runs)
-    data = {json.dumps(run["configuration"]["data"], sort_keys=True) for row in made.values() for run in row.runs}
-    if len(data) > 1:
+    if len({rests_on(run) for row in made.values() for run in row.runs}) > 1:
         raise ValueError(f"The rows of the table sampling in {results} were made with different data; make them anew.")
     return made
 

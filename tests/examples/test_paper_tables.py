@@ -233,6 +233,23 @@ def test_settings_that_differ_from_the_recipe_are_told(tmp_path):
     assert "`data.max_snr_weight=1` (generic); `data.max_snr_weight=1`, `models.sampling.hop=50` (input p)." in note
 
 
+def test_rows_of_several_machines_stand_together_and_those_of_other_data_do_not(tmp_path):
+    import paper_tables
+
+    def keep(**data: str) -> None:
+        for seed in (0, 1):
+            made = claim("generic", [0.1, 0.2, 0.3])
+            made["configuration"] |= {"data": {"train": "1", "test": str(seed)} | (data if seed else {})}
+            (tmp_path / "table3" / f"generic-seed{seed}.json").write_text(json.dumps(made))
+
+    (tmp_path / "table3").mkdir()
+    keep()
+    assert len(paper_tables.read_table("3", tmp_path)[0][0].runs) == 2
+    keep(train="2")
+    with pytest.raises(ValueError, match="were made with different data"):
+        paper_tables.read_table("3", tmp_path)
+
+
 def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
     told = run.parse(["--table", "3", f"--world={tmp_path}/w", "--work", f"{tmp_path}/k", "generic"])
     assert str(tmp_path) not in " ".join(told.command)
@@ -301,7 +318,7 @@ def claim(name: str, values: list[float], **controls: list[float]) -> dict[str, 
         },
         "listeners": [str(number) for number in range(len(values))],
     }
-    told = {"data": {}, "training": {"seed": 0}}
+    told = {"data": {"train": "1"}, "training": {"seed": 0}}
     return {"row": name, "seconds": {"measuring": 1.0}, "configuration": told, "figures": figures}
 
 

@@ -171,7 +171,7 @@ def invent(tmp_path: Path) -> Callable[..., Path]:
                 },
                 "seconds": {"measuring": 1.0, "all": 60.0}, "processor_seconds": {"all": 30.0}, "steps": {"all": 2},
                 "costs": {"parameters": 5, "real_time_factor": 0.1} if row.model else {},
-                "configuration": {"data": {}, "training": {"seed": 0}},
+                "configuration": {"data": {"train": "1"}, "training": {"seed": 0}},
             }  # fmt: skip
             path = tmp_path / "table1" / f"{run.folder_name(row.name)}-seed0.json"
             path.parent.mkdir(exist_ok=True)
