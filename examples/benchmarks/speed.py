@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", help="only ways of so many steps")
     parser.add_argument("--live", type=int, nargs="+", default=[], help="how many listeners at once, in real time")
     parser.add_argument("--hops", type=int, nargs="+", default=[50, 10], help="of the live listeners")
+    parser.add_argument("--live_form", default="eager", choices=("eager", "bfloat16"), help="of their student")
     parser.add_argument("--live_steps", type=int, default=4, help="evaluations of their student")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each live session")
     options = parser.parse_args()
@@ -76,13 +77,16 @@ def main() -> None:
     found = ways_table(forms, ways, options.windows, options.latency_windows)
     for name, form in forms.items():
         parts_table(name, form, min(steps for steps, _ in ways), options.windows)
-    for listeners in options.live:
-        for hop in options.hops:
-            live(pipe, listeners, hop, options.live_steps, options.minutes)
+    sessions = [
+        live(forms[options.live_form], listeners, hop, options.live_steps, options.minutes)
+        for listeners in options.live
+        for hop in options.hops
+    ]
     if options.output:
+        told = {"machine": machine(), "ways": found, "live": {"form": options.live_form, "sessions": sessions}}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(options.output) as beside:
-            beside.write_text(json.dumps({"machine": machine(), "ways": found}, indent=1) + "\n", encoding="utf-8")
+            beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
@@ -150,7 +154,7 @@ def parts_table(form: str, pipe: PerFRDiffPipeline, steps: int, windows: int) ->
         print(f"| {part} | {1000 * seconds:.2f} | {seconds / max(plain, sum(spent.values())):.2f} |", flush=True)
 
 
-def live(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minutes: float) -> None:
+def live(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minutes: float) -> dict[str, float]:
     """Many listeners at once, each one's session begun at another moment, heard frame by frame as time goes."""
     shifts = pipe.personalise(histories(listeners))
     settings: dict[str, Any] = {"num_reactions": 1, "num_inference_steps": steps, "guidance_scale": 1.0, "hop": hop}
@@ -165,13 +169,18 @@ def live(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minutes:
             delays += [time.perf_counter() - due] * len(served)
             segments += len(served)
     expected = listeners * int(60 * minutes * FRAME_RATE) // hop
-    p50, p95 = np.percentile(delays, (50, 95)) if delays else (np.nan, np.nan)
+    p50, p95, longest = np.percentile(delays, (50, 95, 100)) if delays else (np.nan,) * 3
+    late = sum(delay > hop / FRAME_RATE for delay in delays)
     print(
         f"\n{listeners} listeners, hop {hop}, {steps} evaluations, {minutes:g} minutes: {segments} segments of about "
-        f"{expected}; delay p50 {p50:.3f} s, p95 {p95:.3f} s, longest {max(delays, default=np.nan):.3f} s; "
-        f"{sum(delay > hop / FRAME_RATE for delay in delays)} later than the next was due",
+        f"{expected}; delay p50 {p50:.3f} s, p95 {p95:.3f} s, longest {longest:.3f} s; {late} later than the next was "
+        "due",
         flush=True,
     )
+    return {
+        "listeners": listeners, "hop": hop, "steps": steps, "minutes": minutes, "segments": segments,
+        "p50 s": float(f"{p50:.4g}"), "p95 s": float(f"{p95:.4g}"), "longest s": float(f"{longest:.4g}"), "late": late,
+    }  # fmt: skip
 
 
 def ticks(frames: int) -> Iterator[float]:

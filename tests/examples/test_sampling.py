@@ -169,6 +169,9 @@ def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path,
     assert set(found["ways"]) == {"1 steps, none"} and set(found["ways"]["1 steps, none"]) == {"eager", "bfloat16"}
     figures = found["ways"]["1 steps, none"]["eager"]
     assert all(value > 0 for value in figures.values()) and figures["one, p50 s"] <= figures["one, p95 s"]
+    (session,) = found["live"]["sessions"]
+    assert session["listeners"] == 3 and session["segments"] in range(6, 10)  # 1.2 s of three listeners at hop 10
+    assert session["p50 s"] <= session["p95 s"] <= session["longest s"]
     printed = capsys.readouterr().out
     assert "matrix products" in printed and "3 listeners, hop 10, 1 evaluations" in printed
     known = {f"{steps} steps, {guidance}" for steps, guidance in speed.WAYS}
