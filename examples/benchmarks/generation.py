@@ -18,37 +18,30 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch._inductor.config
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from measuring import Seconds, Speed, median, memory, peak_megabytes, product_speed, reset_peak, timed_once
+from official import (
+    WINDOW_SECONDS,
+    Row,
+    behaviour,
+    histories,
+    official_pipeline,
+    open_stream,
+    window_operations,
+    window_times,
+)
 from torch import Tensor
 
-from perfrdiff_hf import (
-    EmotionVAEModel,
-    GAFRGTransformer1DModel,
-    PerFRDiffFeatureExtractor,
-    PerFRDiffPipeline,
-    PSSLConfig,
-    PSSLModel,
-    PWSGConfig,
-    PWSGModel,
-    WeightShifts,
-    serve,
-)
-from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
+from perfrdiff_hf import GAFRGTransformer1DModel, PerFRDiffPipeline, WeightShifts, serve
+from perfrdiff_hf.behaviour import FRAME_RATE, WINDOW_SIZE
 from perfrdiff_hf.models.weight_shifts import FullShift
-from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
-from perfrdiff_hf.pipelines.streaming import ReactionStream
-from perfrdiff_hf.pipelines.windows import DenoisingReactor
-
-
-WINDOW_SECONDS = WINDOW_SIZE / FRAME_RATE
+from perfrdiff_hf.pipelines.sampling import SamplingSettings, WindowSampler
 
 
 class PlainSampler(WindowSampler):
@@ -70,18 +63,6 @@ class PlainSampler(WindowSampler):
             guided = unconditional + self.settings.guidance_scale * (conditional - unconditional)
             latents = scheduler.step(guided, timestep, latents, **options).prev_sample
         return latents.clamp(-1.0, 1.0)
-
-
-@dataclass
-class Row:
-    """One setting of the table."""
-
-    name: str
-    settings: SamplingSettings
-    listeners: int = 1
-    shifts: WeightShifts | None = None
-    sampler: type[WindowSampler] = WindowSampler
-    scheduler: Any = DDIMScheduler
 
 
 def main() -> None:
@@ -109,23 +90,6 @@ def main() -> None:
         whole_clip(pipe)
     if options.hour:
         hour(pipe)
-
-
-def official_pipeline() -> PerFRDiffPipeline:
-    """The official sizes with random weights, and our low-rank PWSG with shifts that are not zero."""
-    torch.manual_seed(0)
-    denoiser = GAFRGTransformer1DModel().eval()
-    generator = PWSGModel(PWSGConfig(shift_type="low_rank")).eval()
-    for head in generator.heads:
-        torch.nn.init.normal_(head.core.weight, std=0.01)  # type: ignore[arg-type]
-    return PerFRDiffPipeline(
-        denoiser,
-        EmotionVAEModel().eval(),
-        DDIMScheduler(**OFFICIAL_SCHEDULER_CONFIG),
-        PerFRDiffFeatureExtractor(),
-        PSSLModel(PSSLConfig()).eval(),
-        generator,
-    )
 
 
 def table(pipe: PerFRDiffPipeline, steps: int, windows: int) -> None:
@@ -341,60 +305,10 @@ def print_differences(pipe: PerFRDiffPipeline) -> None:
     print()
 
 
-def window_times(pipe: PerFRDiffPipeline, row: Row, windows: int) -> list[Seconds]:
-    """Seconds for each of some windows, from the speaker's last frame to the segment."""
-    warm_up = replace(row, settings=replace(row.settings, num_inference_steps=1))
-    open_stream(pipe, warm_up).push(**behaviour(row.listeners, 1))
-    stream = open_stream(pipe, row)
-    chunk = behaviour(row.listeners, WINDOW_SIZE)
-    times = []
-    for _ in range(windows):
-        stream.hear(**chunk)
-        times.append(timed_once(lambda: next(stream.segments())))
-    return times
-
-
-def open_stream(pipe: PerFRDiffPipeline, row: Row) -> ReactionStream:
-    """A stream with the row's way of sampling."""
-    scheduler = row.scheduler.from_config(pipe.scheduler.config)
-    sampler = row.sampler(pipe.denoiser, scheduler, row.settings, row.shifts)
-    reactor = DenoisingReactor(sampler, pipe.emotion_vae, pipe.feature_extractor, pipe.device)
-    return ReactionStream(reactor, batch_size=row.listeners)
-
-
-def behaviour(batch: int, frames: int) -> dict[str, np.ndarray]:
-    """Made-up behaviour of some speakers."""
-    random = np.random.default_rng(0)
-    return {
-        "audio": random.standard_normal((batch, frames, 78)).astype(np.float32),
-        "emotion": random.uniform(0, 1, (batch, frames, 25)).astype(np.float32),
-        "coefficients": (MEAN_FACE + 0.1 * random.standard_normal((batch, frames, 58))).astype(np.float32),
-    }
-
-
-def histories(listeners: int) -> np.ndarray:
-    """Made-up histories of 30 s."""
-    return behaviour(listeners, 750)["coefficients"] + np.random.default_rng(1).normal(0, 0.1, (listeners, 1, 58))
-
-
 def full_shifts(pipe: PerFRDiffPipeline, shifts: WeightShifts) -> WeightShifts:
     """The same shifts with every entry of every matrix written out."""
     weights = dict(pipe.denoiser.named_parameters())
     return WeightShifts({n: FullShift(s.weight_change(weights[f"{n}.weight"])) for n, s in shifts.items()})
-
-
-def window_operations(denoiser: GAFRGTransformer1DModel, settings: SamplingSettings) -> float:
-    """Floating-point operations (two for each multiply-add) that one window needs at least."""
-    config = denoiser.config
-    width, inner, frames = config.hidden_size, config.feed_forward_size, WINDOW_SIZE
-    memory = 2 * WINDOW_SIZE + 1  # audio and coefficients frame by frame, and the speaker's latent
-    per_frame = 4 * width * width + 2 * frames * width  # self-attention
-    per_frame += 2 * width * width + 2 * (memory + 1) * width  # cross-attention, keys and values at hand
-    per_frame += 2 * width * inner
-    per_pass = frames * (config.num_layers * per_frame + 2 * config.in_channels * width)
-    passes = sum(2 if settings.is_guided(step) else 1 for step in range(settings.num_inference_steps))
-    cached = config.num_layers * 2 * memory * width * width
-    return 2.0 * (settings.num_reactions * passes * per_pass + cached)
 
 
 def megabytes(shifts: WeightShifts | None) -> float:

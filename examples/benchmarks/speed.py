@@ -4,7 +4,7 @@
     python examples/benchmarks/speed.py --live 8 32 --minutes 10  # also many listeners at once, in real time
 
 Time follows from the steps and how many of them are guided, not from what the weights are: they are random here. The
-floor is the counted multiply-adds at the speed of a large matrix product, measured in the same run (`generation.py`).
+floor is the counted multiply-adds at the speed of a large matrix product, measured in the same run.
 Compiled: with packed weights, as docs/live.md says. `report.py --check sampling` reads the file.
 """
 
@@ -23,8 +23,8 @@ import numpy as np
 import torch
 import torch._inductor.config
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from generation import WINDOW_SECONDS, Row, behaviour, histories, official_pipeline, window_operations, window_times
 from measuring import Speed, median, product_speed
+from official import WINDOW_SECONDS, Row, behaviour, histories, official_pipeline, window_operations, window_times
 from torch.profiler import ProfilerActivity, profile
 
 from perfrdiff_hf import PerFRDiffPipeline, serve

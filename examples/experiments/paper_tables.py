@@ -149,8 +149,8 @@ def read_table(name: str, results: Path) -> tuple[list[Made], list[str]]:
 def rests_on(run: dict[str, Any]) -> str:
     """What a row rests on: the training data, and who was measured.
 
-    Not the digest of those: it reads every bit of a short split, and audio features of one world differ in the last bit
-    between processors, whose matrix products add in another order. Seeds of a table may come from several machines.
+    Not the digest of those: it reads every bit of a short split, and audio features of one sound differ in the last
+    bit between processors, whose matrix products add in another order. Seeds may come from several machines.
     """
     return json.dumps([run["configuration"]["data"]["train"], run["figures"]["listeners"]])
 
