@@ -1,112 +1,19 @@
+"""Windows of speakers and reactions, from which generators learn."""
+
 from __future__ import annotations
 
-import pickle
-import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from accelerate.data_loader import prepare_data_loader
-from datasets import Array2D, Dataset, Features, Value
-from torch.utils.data import DataLoader
 
 from perfrdiff_hf.behaviour import MEAN_FACE, STREAM_WIDTHS
 from perfrdiff_hf.data.arrays import ClipArrays
 from perfrdiff_hf.data.examples import random_cut
 from perfrdiff_hf.data.style_clips import StyleClips
 from perfrdiff_hf.data.windows import EmotionWindows, ReactionWindows
-
-
-WIDTHS = STREAM_WIDTHS
-PAIRS, FRAMES, W = 12, 60, 10
-
-
-def made_up(people: list[str], frames: list[int], streams: dict[str, int] = WIDTHS) -> Dataset:
-    """Rows whose every value tells where it was cut from: row + frame / 1000, the same in all channels."""
-    rows = len(people)
-    columns = {
-        "listener_id": people,
-        "clip": [str(people[:row].count(who) + 1) for row, who in enumerate(people)],
-        "partner": [(row + rows // 2) % rows for row in range(rows)],
-        "num_frames": frames,
-    }
-    for stream, width in streams.items():
-        columns[stream] = [np.full((n, width), row) + np.arange(n)[:, None] / 1000 for row, n in enumerate(frames)]
-    arrays = {stream: Array2D((None, width), "float32") for stream, width in streams.items()}
-    strings, numbers = dict.fromkeys(["listener_id", "clip"], Value("string")), Value("int64")
-    return Dataset.from_dict(columns, Features({**strings, "partner": numbers, "num_frames": numbers, **arrays}))
-
-
-# Row r and row r + 12 are the two sides of a clip; six people have four clips each.
-PEOPLE = [f"N/{row % PAIRS // 4}/{'b' if row < PAIRS else 'a'}" for row in range(2 * PAIRS)]
-
-
-@pytest.fixture(scope="module")
-def arrays(tmp_path_factory):
-    return ClipArrays.from_dataset(made_up(PEOPLE, [FRAMES] * 2 * PAIRS), tmp_path_factory.mktemp("arrays"))
-
-
-@pytest.fixture(scope="module")
-def appropriate():
-    return (np.random.default_rng(0).random((2 * PAIRS, 2 * PAIRS)) < 0.4) | np.eye(2 * PAIRS, dtype=bool)
-
-
-def origin(window) -> tuple[int, int, int]:
-    """Row, first frame and length that a made-up window was cut from, after checking that it is one stretch."""
-    values = np.asarray(window)[:, 0]
-    row = int(values[0])
-    frames = np.rint((values - row) * 1000).astype(int)
-    assert (np.asarray(window) == np.asarray(window)[:, :1]).all()
-    np.testing.assert_array_equal(np.diff(frames), 1)
-    return row, int(frames[0]), len(values)
-
-
-def test_arrays_hold_every_clip(arrays):
-    assert len(arrays) == 2 * PAIRS
-    for row in (0, 5, 23):
-        assert origin(arrays.emotion(row)) == origin(arrays.audio(row)) == (row, 0, FRAMES)
-        assert arrays.coefficients(row).shape == (FRAMES, 58)
-    with pytest.raises(ValueError, match="read-only"):
-        arrays.emotion(0)[0] = 1
-
-
-def test_a_row_as_behaviour(arrays):
-    behaviour = arrays.behaviour(5)
-    assert set(behaviour.streams) == {"audio", "emotion", "coefficients"} and len(behaviour) == FRAMES
-    np.testing.assert_array_equal(behaviour.coefficients, arrays.coefficients(5))
-
-
-def test_partners_of_other_lengths_are_refused(tmp_path):
-    """A window of the speaker is cut at the listener's frames; it must not run into the next clip."""
-    with pytest.raises(ValueError, match=r"clip 1 of N/0/b has 20, that of N/0/a 40\. Cut them alike"):
-        ClipArrays.from_dataset(made_up(["N/0/b", "N/0/a"], [20, 40]), tmp_path)
-    astray = made_up(["N/0/b", "N/0/a"], [20, 20]).map(lambda row: {"partner": 0})
-    with pytest.raises(ValueError, match="partner must hold"):
-        ClipArrays.from_dataset(astray, tmp_path)
-
-
-def test_wrong_counts_of_frames_are_refused(tmp_path):
-    dataset = made_up(["N/0/b", "N/0/a"], [20, 20]).map(lambda row: {"num_frames": 21})
-    with pytest.raises(ValueError, match="Row 0: audio has 20 frames; num_frames is 21"):
-        ClipArrays.from_dataset(dataset, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_arrays_travel_as_paths(arrays):
-    packed = pickle.dumps(arrays)
-    assert len(packed) < 20_000
-    np.testing.assert_array_equal(pickle.loads(packed).audio(7), arrays.audio(7))
-
-
-def test_arrays_need_a_place_and_the_right_columns(tmp_path):
-    dataset = made_up(PEOPLE[:2], [20, 20])
-    with pytest.raises(ValueError, match="cache_dir"):
-        ClipArrays.from_dataset(dataset)
-    with pytest.raises(ValueError, match="lacks the columns partner"):
-        ClipArrays.from_dataset(dataset.remove_columns("partner"), tmp_path)
-    assert not list(tmp_path.iterdir())
+from tests.data.windows.conftest import FRAMES, PAIRS, PEOPLE, W, made_up, origin
 
 
 def test_emotion_windows_are_stretches_of_the_own_clip(arrays):
@@ -150,7 +57,7 @@ def test_reactions_follow_one_window_later(arrays, appropriate):
                 np.testing.assert_array_equal(item["speaker_coefficients"][-1], MEAN_FACE)
                 continue
             partner = (index + PAIRS) % (2 * PAIRS)
-            for stream in WIDTHS:
+            for stream in STREAM_WIDTHS:
                 assert origin(item[f"speaker_{stream}"]) == (partner, start, W)
             assert [origin(past) for past in item["past_reactions"]] == [(row, start, W) for row in rows]
     assert set(starts) <= {-W, *range(FRAMES - 2 * W + 1)}
@@ -226,105 +133,6 @@ def test_missing_streams_have_no_key(tmp_path):
         ReactionWindows(arrays, every, 1, W, history_frames=10)
     with pytest.raises(ValueError, match="need coefficients"):
         StyleClips(arrays, every)
-
-
-@pytest.mark.parametrize("variant", ["within", "random"])
-def test_style_batches_contrast_listeners_with_several_clips(arrays, appropriate, variant):
-    batches = StyleClips(arrays, appropriate, variant, listeners=2, max_clips=3, frames=30)
-    assert len(batches) == 8
-    for index in range(len(batches)):
-        batch = batches[index]
-        rows = [origin(clip)[0] for clip in batch["coefficients"]]
-        assert {origin(clip)[2] for clip in batch["coefficients"]} == {30}
-        for row, label in zip(rows, batch["label"].tolist()):
-            assert sorted(set(PEOPLE))[label] == PEOPLE[row]
-        groups = batch["group"].tolist()
-        assert set(groups) == ({0, 1, 2} if variant == "within" else {0})
-        for group in set(groups):
-            counts = Counter(label for label, of in zip(batch["label"].tolist(), groups) if of == group)
-            assert len(counts) <= (2 if variant == "within" else 6) and len(counts) >= 2
-            assert set(counts.values()) <= {2, 3}
-            members = [row for row, of in zip(rows, groups) if of == group]
-            assert len(set(members)) == len(members)
-
-
-def test_style_batches_hold_reactions_to_one_speaker_clip(arrays):
-    """Where everybody who reacts does so often enough, only appropriate reactions are taken, each speaker once."""
-    appropriate = np.zeros((2 * PAIRS, 2 * PAIRS), dtype=bool)
-    for row in range(2 * PAIRS):
-        appropriate[row, [row % 4, 4 + row % 3, 1 + row % 3, 7, 8, 9 + row % 3]] = True
-    batches = StyleClips(arrays, appropriate, frames=FRAMES)
-    reactions = {frozenset(np.flatnonzero(row)) for row in appropriate}
-    for index in range(len(batches)):
-        batch = batches[index]
-        rows = np.array([origin(clip)[0] for clip in batch["coefficients"]])
-        for group in range(3):
-            members = set(rows[batch["group"].numpy() == group].tolist())
-            assert any(members <= allowed for allowed in reactions)
-
-
-def everything(dataset, **options) -> list[np.ndarray]:
-    loader = DataLoader(dataset, **options)
-    seen = []
-    for epoch in (0, 1):
-        dataset.set_epoch(epoch)
-        seen += [value.numpy().copy() for batch in loader for value in batch.values()]
-    return seen
-
-
-def test_workers_do_not_change_examples(arrays, appropriate):
-    for dataset, size in (
-        (ReactionWindows(arrays, appropriate, 2, W), 5),
-        (EmotionWindows(arrays, W), 5),
-        (StyleClips(arrays, appropriate, frames=30), None),
-    ):
-        alone = everything(dataset, batch_size=size)
-        for options in ({"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}):
-            for one, other in zip(alone, everything(dataset, batch_size=size, **options), strict=True):
-                np.testing.assert_array_equal(one, other)
-        first_epoch, second_epoch = alone[: len(alone) // 2], alone[len(alone) // 2 :]
-        assert any(one.shape != other.shape or (one != other).any() for one, other in zip(first_epoch, second_epoch))
-
-
-def test_seed_and_batching_fix_the_examples(arrays, appropriate):
-    one, same, other = (ReactionWindows(arrays, appropriate, 2, W, seed=seed) for seed in (3, 3, 4))
-    batch = one.__getitems__([9, 2, 17])
-    for index, item in zip([9, 2, 17], batch):
-        for name, value in same[index].items():
-            assert torch.equal(item[name], value)
-    assert any(not torch.equal(one[index]["reactions"], other[index]["reactions"]) for index in range(5))
-    with pytest.raises(IndexError):
-        one[2 * PAIRS]
-
-
-def test_threads_do_not_change_examples(arrays, appropriate):
-    """Two threads at one dataset, as a notebook or a server has them, each get what one alone would."""
-    windows = ReactionWindows(arrays, appropriate, 2, W)
-    alone = [windows[index]["reactions"] for index in range(2 * PAIRS)]
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            together = list(threads.map(lambda index: windows[index % (2 * PAIRS)]["reactions"], range(40 * PAIRS)))
-    finally:
-        sys.setswitchinterval(usual)
-    for index, reactions in enumerate(together):
-        assert torch.equal(reactions, alone[index % (2 * PAIRS)])
-
-
-def test_accelerate_shards_the_same_examples(arrays, appropriate):
-    dataset = ReactionWindows(arrays, appropriate, 2, W)
-    whole = torch.cat([batch["reactions"] for batch in DataLoader(dataset, batch_size=4)])
-    shards = [
-        list(
-            prepare_data_loader(
-                DataLoader(dataset, batch_size=4), num_processes=2, process_index=process, put_on_device=False
-            )
-        )
-        for process in (0, 1)
-    ]
-    interleaved = torch.cat([batch["reactions"] for pair in zip(*shards) for batch in pair])
-    torch.testing.assert_close(interleaved[: len(whole)], whole, rtol=0, atol=0)
 
 
 def test_what_does_not_fit_is_named(arrays, appropriate, tmp_path):
