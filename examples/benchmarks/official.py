@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,12 @@ from perfrdiff_hf.pipelines.windows import DenoisingReactor
 
 
 WINDOW_SECONDS = WINDOW_SIZE / FRAME_RATE
+
+
+def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
+    """The same pipeline with a denoiser that computes in bfloat16."""
+    denoiser: Any = copy.deepcopy(pipe.denoiser)
+    return PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser.to(torch.bfloat16)})
 
 
 @dataclass

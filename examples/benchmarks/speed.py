@@ -1,7 +1,7 @@
 """How fast a teacher and its students are at the official size, in four forms, and where the time goes.
 
     python examples/benchmarks/speed.py --output results/sampling/speed.json  # some minutes on free cores
-    python examples/benchmarks/speed.py --live 8 32 --minutes 10  # also many listeners at once, in real time
+    python examples/benchmarks/speed.py --eager --steps 4 2 1
 
 Time follows from the steps and how many of them are guided, not from what the weights are: they are random here. The
 floor is the counted multiply-adds at the speed of a large matrix product, measured in the same run.
@@ -13,9 +13,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +20,11 @@ import numpy as np
 import torch
 import torch._inductor.config
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from measuring import Speed, median, product_speed
-from official import WINDOW_SECONDS, Row, behaviour, histories, official_pipeline, window_operations, window_times
+from measuring import Speed, machine, median, product_speed
+from official import WINDOW_SECONDS, Row, in_bfloat16, official_pipeline, window_operations, window_times
 from torch.profiler import ProfilerActivity, profile
 
-from perfrdiff_hf import PerFRDiffPipeline, serve
-from perfrdiff_hf.behaviour import FRAME_RATE
+from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.pipelines.sampling import SamplingSettings
 
@@ -62,11 +58,6 @@ def main() -> None:
     parser.add_argument("--latency_windows", type=int, default=100, help="windows of one reaction for each way")
     parser.add_argument("--eager", action="store_true", help="leave out the compiled forms")
     parser.add_argument("--steps", type=int, nargs="+", help="only ways of so many steps")
-    parser.add_argument("--live", type=int, nargs="+", default=[], help="how many listeners at once, in real time")
-    parser.add_argument("--hops", type=int, nargs="+", default=[50, 10], help="of the live listeners")
-    parser.add_argument("--live_form", default="eager", choices=("eager", "bfloat16"), help="of their student")
-    parser.add_argument("--live_steps", type=int, default=4, help="evaluations of their student")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each live session")
     options = parser.parse_args()
     pipe = official_pipeline()
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
@@ -77,22 +68,11 @@ def main() -> None:
     found = ways_table(forms, ways, options.windows, options.latency_windows)
     for name, form in forms.items():
         parts_table(name, form, min(steps for steps, _ in ways), options.windows)
-    sessions = [
-        live(forms[options.live_form], listeners, hop, options.live_steps, options.minutes)
-        for listeners in options.live
-        for hop in options.hops
-    ]
     if options.output:
-        told = {"machine": machine(), "ways": found, "live": {"form": options.live_form, "sessions": sessions}}
+        told = {"machine": machine(), "ways": found}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(options.output) as beside:
             beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-
-
-def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
-    """The same pipeline with a denoiser that computes in bfloat16."""
-    denoiser: Any = copy.deepcopy(pipe.denoiser)
-    return PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser.to(torch.bfloat16)})
 
 
 def compiled(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
@@ -152,50 +132,6 @@ def parts_table(form: str, pipe: PerFRDiffPipeline, steps: int, windows: int) ->
     spent["between operators (Python, launching)"] = max(0.0, plain - sum(spent.values()))
     for part, seconds in spent.items():
         print(f"| {part} | {1000 * seconds:.2f} | {seconds / max(plain, sum(spent.values())):.2f} |", flush=True)
-
-
-def live(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minutes: float) -> dict[str, float]:
-    """Many listeners at once, each one's session begun at another moment, heard frame by frame as time goes."""
-    shifts = pipe.personalise(histories(listeners))
-    settings: dict[str, Any] = {"num_reactions": 1, "num_inference_steps": steps, "guidance_scale": 1.0, "hop": hop}
-    streams = [pipe.stream(weight_shifts=shifts.listener(row), **settings) for row in range(listeners)]
-    for row, stream in enumerate(streams):
-        stream.push(**behaviour(1, 1 + row * hop // listeners))
-    chunk, delays, segments = behaviour(1, 1), [], 0
-    for due in ticks(int(60 * minutes * FRAME_RATE)):
-        for stream in streams:
-            stream.hear(**chunk)
-        while served := serve(streams):
-            delays += [time.perf_counter() - due] * len(served)
-            segments += len(served)
-    expected = listeners * int(60 * minutes * FRAME_RATE) // hop
-    p50, p95, longest = np.percentile(delays, (50, 95, 100)) if delays else (np.nan,) * 3
-    late = sum(delay > hop / FRAME_RATE for delay in delays)
-    print(
-        f"\n{listeners} listeners, hop {hop}, {steps} evaluations, {minutes:g} minutes: {segments} segments of about "
-        f"{expected}; delay p50 {p50:.3f} s, p95 {p95:.3f} s, longest {longest:.3f} s; {late} later than the next was "
-        "due",
-        flush=True,
-    )
-    return {
-        "listeners": listeners, "hop": hop, "steps": steps, "minutes": minutes, "segments": segments,
-        "p50 s": float(f"{p50:.4g}"), "p95 s": float(f"{p95:.4g}"), "longest s": float(f"{longest:.4g}"), "late": late,
-    }  # fmt: skip
-
-
-def ticks(frames: int) -> Iterator[float]:
-    """The moments at which frames come; where one is late, the next comes at once and waits no longer."""
-    begin = time.perf_counter()
-    for frame in range(frames):
-        due = begin + frame / FRAME_RATE
-        time.sleep(max(0.0, due - time.perf_counter()))
-        yield due
-
-
-def machine() -> dict[str, Any]:
-    """On what was measured."""
-    return {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
-            "torch": torch.__version__}  # fmt: skip
 
 
 if __name__ == "__main__":
