@@ -23,7 +23,7 @@ GUIDANCE: dict[str, dict[str, Any]] = {
 STEPS = (50, 20, 10, 6, 4, 2, 1)
 # With one step all solvers are DDIM, and with many they end where it does.
 FEWER_STEPS = (20, 10, 6, 4, 2)
-STUDENT_STEPS = (10, 4, 2, 1)
+STUDENT_STEPS = (4, 2, 1)
 # In which a denoiser may compute; noise and steps stay in float32.
 BFLOAT16 = "bfloat16"
 # What students are to keep up with.
