@@ -7,6 +7,7 @@
     python examples/experiments/report.py --check table1
     python examples/experiments/report.py --check tables
     python examples/experiments/report.py --check sampling
+    python examples/experiments/report.py --table live
     python examples/experiments/report.py --page docs/tables.md
 
 A check exits with 1 where a goal is missed. Figures are means over training seeds; intervals (95 %) are over
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import live_report
 import numpy as np
 import paper_tables
 import sampling_report
@@ -206,6 +208,7 @@ ABLATIONS = (
     Goal("head range", ratio("head range", PERSONALISED, RECORDED)),
 )
 TABLES = {"ablations": ABLATIONS}
+OTHER_TABLES = {"sampling": sampling_report.sampling_table, "live": live_report.live_table}
 CHECKED_TABLES = {
     "table1": table_1.check,
     "tables": paper_tables.check_tables,
@@ -218,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", choices=(*CHECKS, *CHECKED_TABLES))
-    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, "sampling"))
+    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, *OTHER_TABLES))
     what.add_argument("--page", type=Path, help="of all tables of the paper, to write")
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
@@ -238,8 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(table_1.page(options.results))
         return 0
     if options.table:
-        if options.table == "sampling":
-            table, note = sampling_report.sampling_table(options.results)
+        if options.table in OTHER_TABLES:
+            table, note = OTHER_TABLES[options.table](options.results)
         else:
             table, note = paper_tables.paper_table(options.table, options.results)
         print(table.latex() if options.latex else f"{table.markdown()}\n\n{note}")

@@ -45,7 +45,7 @@ def sampling_table(results: Path) -> tuple[Table, str]:
     Raises:
         FileNotFoundError: if there are none.
     """
-    made, speed = _read(results), _speed(results)
+    made, speed = read_rows(results), read_speed(results)
     if not made:
         raise FileNotFoundError(f"There are no rows of the table sampling in {results}; make them with run.py.")
     ends = _ends(results)
@@ -57,22 +57,22 @@ def sampling_table(results: Path) -> tuple[Table, str]:
 
 def check_sampling(results: Path) -> tuple[Table, int]:
     """Every student beside its teacher, and which of them reach the goals of time with the teacher's quality."""
-    made, speed, ends = _read(results), _speed(results), _ends(results)
-    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in _looked_at() if row.name in made]
+    made, speed, ends = read_rows(results), read_speed(results), _ends(results)
+    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in looked_at() if row.name in made]
     width = len(_header())
-    lacking = [row.name for row in _looked_at() if row.name not in made] + ([] if speed else [str(SPEED_FILE)])
+    lacking = [row.name for row in looked_at() if row.name not in made] + ([] if speed else [str(SPEED_FILE)])
     rows += [[name, *[""] * (width - 2), "missing"] for name in lacking]
     missed = len(lacking)
     good = [
-        row for row in _looked_at()
+        row for row in looked_at()
         if row.model in STUDENTS and row.name in made and TEACHER in made
-        and not _outside(made[row.name], made[TEACHER])
+        and not outside(made[row.name], made[TEACHER])
     ]  # fmt: skip
     for title, measure, most in (
         ("ten reactions, real-time factor", "ten, real-time factor", REAL_TIME_FACTOR),
         ("one reaction, p95 of the delay, s", "one, p95 s", DELAY_SECONDS),
     ):
-        found = {row.name: value for row in good if (value := _best(_seconds(row, speed), measure)) is not None}
+        found = {row.name: value for row in good if (value := _best(seconds_of(row, speed), measure)) is not None}
         reached = [f"{name}: {number(value)}" for name, value in found.items() if value <= most]
         missed += not reached
         said = f"met by {'; '.join(reached)}" if reached else "missed"
@@ -80,7 +80,8 @@ def check_sampling(results: Path) -> tuple[Table, int]:
     return Table(_header(), rows), missed
 
 
-def _looked_at() -> list[Row]:
+def looked_at() -> list[Row]:
+    """The rows of the teacher and its students."""
     return [row for row in SAMPLING if row.name == TEACHER or row.model in STUDENTS]
 
 
@@ -93,22 +94,22 @@ def _line(
     row: Row, made: Made, teacher: Made | None, speed: dict[str, Any], ends: tuple[float, float] | None
 ) -> list[Cell]:
     """A row of the table; what lies outside the teacher's intervals is marked and named."""
-    outside = [] if teacher is None or row.name == TEACHER else _outside(made, teacher)
+    lost = [] if teacher is None or row.name == TEACHER else outside(made, teacher)
     cells: list[Cell] = [row.name, str(len(made.runs))]
     for measure in MEASURES:
         cell = bootstrap_interval(made.of(measure))
-        mark = "* " if measure in outside else ""
+        mark = "* " if measure in lost else ""
         cells.append(f"{mark}{number(cell.value)} [{number(cell.low)}, {number(cell.high)}]")
-    seconds = _seconds(row, speed)
+    seconds = seconds_of(row, speed)
     cells.append(bootstrap_interval(made.of(PERSONAL) - made.of(PERSONAL, ANOTHER_HISTORY)))
     share = None if ends is None else (float(np.mean(made.of(PERSONAL))) - ends[0]) / (ends[1] - ends[0])
     cells.append(_number(share))
     cells.append(bootstrap_interval(made.of(PERSONAL, GENERIC)) if GENERIC in made.controls else DASH)
     cells += [_number(_best(seconds, measure)) for measure in ("ten, real-time factor", "one, p95 s")]
-    return [*cells, f"outside: {', '.join(outside)}" if outside else ""]
+    return [*cells, f"outside: {', '.join(lost)}" if lost else ""]
 
 
-def _outside(made: Made, teacher: Made) -> list[str]:
+def outside(made: Made, teacher: Made) -> list[str]:
     """The measures that are worse than the teacher's interval over listeners allows; NaN is worse than anything."""
     worse = []
     for measure, (above, below) in MEASURES.items():
@@ -122,7 +123,7 @@ def _interval(made: Made, measure: str) -> Interval:
     return bootstrap_interval(made.of(measure))
 
 
-def _read(results: Path) -> dict[str, Made]:
+def read_rows(results: Path) -> dict[str, Made]:
     """Rows by name.
 
     Raises:
@@ -146,12 +147,13 @@ def _ends(results: Path) -> tuple[float, float] | None:
     return float(np.mean(rows[ANYBODY].of(PERSONAL))), float(np.mean(rows[LISTENER].of(PERSONAL)))
 
 
-def _speed(results: Path) -> dict[str, Any]:
+def read_speed(results: Path) -> dict[str, Any]:
+    """What `examples/benchmarks/speed.py` found, by `way_of`; nothing where it was not run."""
     path = results / SPEED_FILE
     return json.loads(path.read_text(encoding="utf-8"))["ways"] if path.is_file() else {}
 
 
-def _seconds(row: Row, speed: dict[str, Any]) -> dict[str, Any]:
+def seconds_of(row: Row, speed: dict[str, Any]) -> dict[str, Any]:
     """What was measured for the steps, the guidance and the arithmetic of a row: figures by the form of the model."""
     of_half = row.what.get("dtype") == BFLOAT16
     return {form: found for form, found in speed.get(way_of(row), {}).items() if (BFLOAT16 in form) == of_half}

@@ -154,6 +154,32 @@ def test_students_are_measured_as_they_are_distilled(tmp_path):
         assert {name: stage[name] for name in learning} == learning
 
 
+def test_a_user_picks_by_quality_delay_and_listeners(results, capsys):
+    report = runpy.run_path(str(EXAMPLES / "experiments" / "report.py"))["main"]
+    words = ["--table", "live", "--results", str(results)]
+    write(results, "student, 4 steps, bfloat16", made("student, 4 steps, bfloat16", FRDiv=0.05))
+    time = {"one, p95 s": 0.1, "one, x floor": 1.5, "ten, real-time factor": 0.2}
+    forms = dict.fromkeys(("eager", "compiled", "bfloat16"), time)
+    ways = dict.fromkeys(("50 steps, interval", "4 steps, none"), forms)
+    (results / "sampling" / "speed.json").write_text(json.dumps({"ways": ways}))
+    with pytest.raises(FileNotFoundError, match=r"lacks the table sampling, speed.json or listeners.json"):
+        report(words)
+    session = {"steps": 4, "form": "float32", "hop": 50, "dropped": 0, "late": 0, "p95 s": 0.25}
+    sessions = [{**session, "listeners": 8}, {**session, "listeners": 16}, {**session, "listeners": 32, "late": 1}]
+    sessions += [{**session, "listeners": 8, "hop": 10, "dropped": 100}]
+    (results / "sampling" / "listeners.json").write_text(json.dumps({"sessions": sessions}))
+    report(words)
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    found = {(name, form): rest for name, form, *rest in lines}
+    assert found[TEACHER, "float32"][3] == "" and found[TEACHER, "float32"][-2:] == ["–", "–"]
+    assert found["student, 4 steps", "float32"][3:] == [
+        "nothing", "0.1000", "1.500", "0.2000", "16 (0.2500 s)", "fewer than 8"
+    ]  # fmt: skip
+    assert found["student, 4 steps", "float32, compiled"][-2:] == ["–", "–"]
+    assert found["student, 4 steps", "bfloat16"][3] == "FRDiv"
+    assert (TEACHER, "bfloat16") not in found  # its quality was not measured
+
+
 def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
     import measuring
