@@ -14,13 +14,11 @@ from row_measures import Bench, Figures
 
 from perfrdiff_hf.baselines.reference import Row
 from perfrdiff_hf.evaluation.controls import GENERIC, manners_of
+from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.task import Task
 from perfrdiff_hf.metrics.reaction_metrics import MOTION
 from perfrdiff_hf.metrics.realism import frrea_motion
 from perfrdiff_hf.pipelines.perfrdiff import PerFRDiffPipeline
-
-
-PLACE = "sampling"
 
 
 def sampling(
@@ -49,11 +47,13 @@ def sampling(
     pipeline.denoiser.to(getattr(torch, dtype))
     pipeline.register_to_config(sampling={**pipeline.sampling, **(settings or {})})
     manners = manners_of(pipeline, bench.arrays, ["another_history"])
-    rows = bench.react([manner for manner in manners if generic or manner.name != GENERIC], place=PLACE)
+    # A place for each way, so that two may be measured at the same time.
+    place = folder_name(f"sampling {scheduler} {dtype} {sorted((settings or {}).items())}")
+    rows = bench.react([manner for manner in manners if generic or manner.name != GENERIC], place=place)
     figures = bench.scored(rows)
     for name, row in rows.items():
         figures["systems"][name]["listeners"][MOTION] = _motion_by_listener(bench.task, row)
-    shutil.rmtree(bench.reactions / PLACE)  # a hundred megabytes for each manner
+    shutil.rmtree(bench.reactions / place)  # a hundred megabytes for each manner
     return figures
 
 

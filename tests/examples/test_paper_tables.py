@@ -191,7 +191,7 @@ def test_ways_of_sampling_and_students_stand_on_the_recipe(place):
     models = place / "work" / "models"
     taken = models / "student_2_steps-seed0" / "weight_shift_generator"
     assert taken.resolve() == (models / "weight_editing_low_rank-seed0" / "weight_shift_generator").resolve()
-    assert not list((place / "work" / "reactions").glob("*/sampling"))
+    assert not list((place / "work" / "reactions").glob("*/sampling*"))
 
 
 def test_data_without_a_known_truth_go_without_oracles(place, capsys):
