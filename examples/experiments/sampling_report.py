@@ -20,6 +20,7 @@ from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
 from perfrdiff_hf.metrics.statistics import Interval, bootstrap_interval
+from perfrdiff_hf.training.stages.distillation import STUDENT_DENOISER
 
 
 # Whether a student may be above the teacher's interval, and whether it may be below.
@@ -87,7 +88,7 @@ def looked_at() -> list[Row]:
 
 def _header() -> list[str]:
     quality = [*MEASURES, "own - another's", "personal share", GENERIC]
-    return ["", "seeds", *quality, "ten, real-time factor", "one, p95 s", ""]
+    return ["", "seeds", *quality, "distilling, min", "ten, real-time factor", "one, p95 s", ""]
 
 
 def _line(
@@ -105,8 +106,15 @@ def _line(
     share = None if ends is None else (float(np.mean(made.of(PERSONAL))) - ends[0]) / (ends[1] - ends[0])
     cells.append(_number(share))
     cells.append(bootstrap_interval(made.of(PERSONAL, GENERIC)) if GENERIC in made.controls else DASH)
+    cells.append(_number(_distilling_minutes(made)))
     cells += [_number(_best(seconds, measure)) for measure in ("ten, real-time factor", "one, p95 s")]
     return [*cells, f"outside: {', '.join(lost)}" if lost else ""]
+
+
+def _distilling_minutes(made: Made) -> float | None:
+    """How long the student was taught; None for who is none."""
+    took = [run.get("seconds", {}).get(STUDENT_DENOISER) for run in made.runs]
+    return None if None in took else float(np.mean(took)) / 60
 
 
 def outside(made: Made, teacher: Made) -> list[str]:

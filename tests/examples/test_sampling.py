@@ -37,7 +37,8 @@ def made(row: str, **changed: float) -> dict[str, Any]:
         "generic": {"listeners": generic},
     }
     figures = {"system": "personalised", "systems": systems, "listeners": ["a", "b", "c"]}
-    return {"row": row, "figures": figures, "configuration": {"data": {"train": "1"}}}
+    seconds = {"student_denoiser": 1830.0} if row in ROWS_OF_STUDENTS else {}
+    return {"row": row, "figures": figures, "seconds": seconds, "configuration": {"data": {"train": "1"}}}
 
 
 def write(results: Path, row: str, found: dict[str, Any]) -> None:
@@ -78,6 +79,7 @@ def test_a_fast_student_as_good_as_its_teacher_meets_the_goals(results, capsys):
     assert code == 0
     assert lines[TEACHER].count("[") == len(QUALITY) + 2 and "4.000" in lines[TEACHER]
     assert " 1.500 [" in lines[TEACHER] and " 0.2500 [" in lines[TEACHER]  # against another's history; generic
+    assert "| 30.50 | 0.1500 | 0.0900 |" in lines["student, 4 steps"] and "| – | 4.000 |" in lines[TEACHER]
     assert "met by student, 4 steps: 0.1500" in lines[TEN]
     assert (
         "met by student, 4 steps: 0.0900"
