@@ -5,7 +5,8 @@
 
 Time follows from the steps and how many of them are guided, not from what the weights are: they are random here. The
 floor is the counted multiply-adds at the speed of a large matrix product, measured in the same run.
-Compiled: with packed weights, as docs/live.md says. `report.py --check sampling` reads the file.
+Compiled: with packed weights, as docs/live.md says. `report.py --check sampling` reads the file; ways that it holds
+already stay there.
 """
 
 from __future__ import annotations
@@ -69,10 +70,7 @@ def main() -> None:
     for name, form in forms.items():
         parts_table(name, form, min(steps for steps, _ in ways), options.windows)
     if options.output:
-        told = {"machine": machine(), "ways": found}
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with file_beside(options.output) as beside:
-            beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        write(options.output, found)
 
 
 def compiled(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
@@ -132,6 +130,17 @@ def parts_table(form: str, pipe: PerFRDiffPipeline, steps: int, windows: int) ->
     spent["between operators (Python, launching)"] = max(0.0, plain - sum(spent.values()))
     for part, seconds in spent.items():
         print(f"| {part} | {1000 * seconds:.2f} | {seconds / max(plain, sum(spent.values())):.2f} |", flush=True)
+
+
+def write(path: Path, ways: dict[str, dict[str, Any]]) -> None:
+    """Write the ways, beside those that the file holds already if they were measured on such a machine."""
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = {"machine": machine(), "ways": ways}
+    if earlier.get("machine") == told["machine"]:
+        told["ways"] = {**earlier["ways"], **ways}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_beside(path) as beside:
+        beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

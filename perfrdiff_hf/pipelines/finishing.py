@@ -14,7 +14,13 @@ SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 SMOOTHED = slice(VALENCE_AROUSAL.start, EXPRESSIONS.stop)
 
 
-def finished(window: Tensor, held: Tensor | None, binarise_action_units: bool, smooth_emotion: bool) -> Tensor:
+def finished(
+    window: Tensor,
+    held: Tensor | None,
+    binarise_action_units: bool,
+    smooth_emotion: bool,
+    smooth_action_units: bool = False,
+) -> Tensor:
     """A window of reactions as it is shown.
 
     Args:
@@ -23,18 +29,23 @@ def finished(window: Tensor, held: Tensor | None, binarise_action_units: bool, s
         binarise_action_units: whether action units become 0 or 1, as in recorded emotion, where they say what occurs.
         smooth_emotion: whether each new frame of valence, arousal and expressions becomes a mean of five, weighted by
             `SMOOTHING`; at the ends of the window, the outermost frame stands for those beyond.
+        smooth_action_units: whether action units do so too, before they become 0 or 1. One that comes near a half, as
+            those of a distilled model do more often, then does not flicker.
 
     Returns:
         As `window`, emotion in [-1, 1].
     """
     emotion, movement = window[..., :EMOTION_CHANNELS], window[..., EMOTION_CHANNELS:]
-    emotion = in_range(emotion, binarise_action_units)
+    emotion = in_range(emotion, binarise_action_units and not smooth_action_units)
     count = 0 if held is None else held.shape[2]
     if held is not None:
         emotion[:, :, :count] = held[..., :EMOTION_CHANNELS]
         movement = torch.cat([held[..., EMOTION_CHANNELS:], movement[:, :, count:]], dim=2)
     if smooth_emotion:
         emotion[:, :, count:, SMOOTHED] = _smoothed(emotion[..., SMOOTHED])[:, :, count:]
+    if smooth_action_units:
+        emotion[:, :, count:, ACTION_UNITS] = _smoothed(emotion[..., ACTION_UNITS])[:, :, count:]
+        emotion[:, :, count:] = in_range(emotion[:, :, count:], binarise_action_units)
     return torch.cat([emotion, movement], dim=-1)
 
 

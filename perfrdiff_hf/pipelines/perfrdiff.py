@@ -224,6 +224,7 @@ class PerFRDiffPipeline(ReactionPipeline):
         eta: float | None = None,
         binarise_action_units: bool | None = None,
         smooth_emotion: bool | None = None,
+        smooth_action_units: bool | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
@@ -255,6 +256,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             eta: noise of each DDIM step, from 0 to 1; 0.
             binarise_action_units: whether action units are 0 or 1, as in recorded emotion; no.
             smooth_emotion: whether valence, arousal and expressions are smoothed over five frames; no.
+            smooth_action_units: whether action units are, before they become 0 or 1; no.
             output_type: `"pt"` or `"np"`.
             return_dict: return a `ReactionOutput` rather than a tuple.
             callback_on_step_end: called as `f(pipeline, step, timestep, tensors)` after each denoising step, counted
@@ -298,6 +300,7 @@ class PerFRDiffPipeline(ReactionPipeline):
             eta=eta,
             binarise_action_units=binarise_action_units,
             smooth_emotion=smooth_emotion,
+            smooth_action_units=smooth_action_units,
         )
         reactions, coefficients = self.react(checked, reactor)
         return self.output(reactions, coefficients, output_type, return_dict)

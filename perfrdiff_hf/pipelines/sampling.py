@@ -67,6 +67,7 @@ class SamplingSettings:
         binarise_action_units: whether action units are 0 or 1, as in recorded emotion, where they say what occurs. The
             official sampler leaves them as they are predicted, and one that is far from occurring still trembles.
         smooth_emotion: whether valence, arousal and expressions are smoothed over five frames; see `finished`.
+        smooth_action_units: whether action units are, before they become 0 or 1.
 
     Raises:
         TypeError: if a generator is none, or what must be true or false is neither.
@@ -82,6 +83,7 @@ class SamplingSettings:
     eta: float = 0.0
     binarise_action_units: bool = False
     smooth_emotion: bool = False
+    smooth_action_units: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_reactions", "num_inference_steps", "hop"):
@@ -90,7 +92,7 @@ class SamplingSettings:
                 raise ValueError(f"{name} must be at least 1; given: {value}.")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1]; given: {self.eta}.")
-        for name in ("binarise_action_units", "smooth_emotion"):
+        for name in ("binarise_action_units", "smooth_emotion", "smooth_action_units"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be true or false; given: {getattr(self, name)!r}.")
         first, last = self.guidance_interval
@@ -249,9 +251,9 @@ class WindowSampler:
             if self._is_interrupted is not None and self._is_interrupted():
                 latents = predictions
                 break
-        settings = self.settings
+        told = self.settings
         window = self.denoiser.from_scores(latents)
-        return finished(window, held, settings.binarise_action_units, settings.smooth_emotion)
+        return finished(window, held, told.binarise_action_units, told.smooth_emotion, told.smooth_action_units)
 
     def _cache(self, tokens: Tensor, num_steps: int) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 
 from perfrdiff_hf.pipelines.finishing import SMOOTHING, finished
@@ -22,7 +24,7 @@ def test_emotion_keeps_its_range_and_movement_is_left_alone():
 def test_held_frames_stay_as_they_were_shown():
     given, held = window(), 0.3 * window()[:, :, :6]
     plain = finished(given, held, False, False)
-    for options in ((False, False), (True, False), (False, True), (True, True)):
+    for options in product((False, True), repeat=3):
         shown = finished(given, held, *options)
         assert torch.equal(shown[:, :, :6], held)
         assert torch.equal(shown[:, :, 6:, 25:], plain[:, :, 6:, 25:])
@@ -52,3 +54,18 @@ def test_smoothing_keeps_what_is_steady_and_stills_what_trembles():
     torch.testing.assert_close(finished(steady, None, False, True), steady)
     trembling = steady + 0.1 * (-1.0) ** torch.arange(20)[:, None]
     torch.testing.assert_close(finished(trembling, None, False, True)[:, :, 2:-2, 15:], steady[:, :, 2:-2, 15:])
+
+
+def test_smoothed_action_units_do_not_flicker_for_a_frame():
+    """One frame over a half goes, a longer stay remains, and what was shown before counts at the border."""
+    given, held = torch.zeros(1, 1, 20, 25), torch.zeros(1, 1, 2, 25)
+    given[:, :, 5, :15] = given[:, :, 10:15, :15] = 0.9
+    given[:, :, :, 15:] = 0.3
+    held[..., :15] = 1.0
+    shown = finished(given, held, True, False, True)
+    expected = torch.zeros(20)
+    expected[[0, 1, 10, 11, 12, 13, 14]] = 1.0
+    assert torch.equal(shown[0, 0, :, :15], expected[:, None].expand(20, 15))
+    assert torch.equal(shown[:, :, 2:, 15:], given[:, :, 2:, 15:])
+    smooth = finished(given, None, False, False, True)[0, 0, :, 0]
+    torch.testing.assert_close(smooth[3:8], 0.9 * torch.tensor(SMOOTHING))

@@ -197,6 +197,7 @@ def test_how_to_sample_is_saved_and_a_call_goes_before_it(make_pipeline, speaker
         ({"guidance_interval": [0.5, 0.1]}, "guidance_interval must rise"),
         ({"binarise_action_units": 1}, "binarise_action_units must be true or false; given: 1"),
         ({"smooth_emotion": "yes"}, "smooth_emotion must be true or false; given: 'yes'"),
+        ({"smooth_action_units": 0}, "smooth_action_units must be true or false; given: 0"),
         ({"generator": 3}, "given also: generator"),
     ],
 )

@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler, LCMScheduler, UniPCMultistepScheduler
 from perfrdiff_hf import PerFRDiffPipeline
 from perfrdiff_hf.models.lora import lora_state_dict
 from perfrdiff_hf.pipelines.sampling import join_held, join_shown
+from perfrdiff_hf.pipelines.students import student_sampling
 
 
 STEPS = 4
@@ -38,6 +39,8 @@ def test_it_is_sampled_as_it_was_trained_unless_told_otherwise(student, speaker,
     assert student.sampling == {"num_reactions": 2, "num_inference_steps": STEPS, "guidance_scale": 1.0}
     whole = student(**speaker, listener_history=histories, generator=seeded()).reactions
     assert whole.shape == (2, 2, 130, 25)
+    binary = student_sampling({"binarise_action_units": True}, STEPS)
+    assert binary["smooth_action_units"]  # what does not become 0 or 1 does not flicker either
     explicit = {"num_inference_steps": STEPS, "guidance_scale": 1.0}
     assert torch.equal(student(**speaker, listener_history=histories, generator=seeded(), **explicit).reactions, whole)
     student.save_pretrained(tmp_path)
