@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from measuring import machine
 from official import behaviour, histories, in_bfloat16, official_pipeline
 
@@ -30,7 +31,7 @@ FORMS = ("float32", "bfloat16")
 # So far behind, a session that cannot keep up is given up.
 TOO_LATE_SECONDS = 10.0
 # Which session it is; all else is what was found.
-SESSION = ("listeners", "hop", "steps", "form", "minutes")
+SESSION = ("listeners", "hop", "steps", "form", "minutes", "threads")
 
 
 def main() -> None:
@@ -46,11 +47,14 @@ def main() -> None:
     pipe = official_pipeline()
     if options.form == "bfloat16":
         pipe = in_bfloat16(pipe)
-    print("| listeners | hop | evaluations | form | minutes | segments | dropped | p50 s | p95 s | longest s | late |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    threads = torch.get_num_threads()
+    print(f"| {' | '.join(SESSION)} | segments | dropped | p50 s | p95 s | longest s | late |")
+    print("|---" * (len(SESSION) + 6) + "|")
     for listeners in options.listeners:
         for hop in options.hops:
-            told = dict(zip(SESSION, (listeners, hop, options.steps, options.form, options.minutes), strict=True))
+            told: dict[str, Any] = dict(
+                zip(SESSION, (listeners, hop, options.steps, options.form, options.minutes, threads), strict=True)
+            )
             found = told | session(pipe, listeners, hop, options.steps, options.minutes)
             print(f"| {' | '.join(f'{value}' for value in found.values())} |", flush=True)
             if options.output:
