@@ -72,18 +72,33 @@ def session(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minut
     shifts = pipe.personalise(histories(listeners))
     settings: dict[str, Any] = {"num_reactions": 1, "num_inference_steps": steps, "guidance_scale": 1.0, "hop": hop}
     streams = [pipe.stream(weight_shifts=shifts.listener(row), **settings) for row in range(listeners)]
-    before = [1 + row * hop // listeners for row in range(listeners)]
-    for stream, frames in zip(streams, before):
-        stream.push(**behaviour(1, frames))
-    heard, frames, delays = behaviour(1, 1), int(60 * minutes * FRAME_RATE), []
-    for due in ticks(frames):
+    before = {stream: 1 + row * hop // listeners for row, stream in enumerate(streams)}
+    for stream, known in before.items():
+        stream.push(**behaviour(1, known))
+    frames = int(60 * minutes * FRAME_RATE)
+    delays: list[float] = []
+
+    def serve_once() -> bool:
+        served = serve(streams)
+        now = time.perf_counter()
+        for stream, _ in served:
+            came[stream] += 1
+            delays.append(now - begin - (hop * came[stream] - before[stream]) / FRAME_RATE)
+        return bool(served)
+
+    came = {stream: known // hop for stream, known in before.items()}  # one for each hop that was heard
+    begin = time.perf_counter()
+    for arrived in arrivals(begin, frames):
+        chunk = behaviour(1, arrived)
         for stream in streams:
-            stream.hear(**heard)
-        while served := serve(streams):
-            delays += [time.perf_counter() - due] * len(served)
-        if time.perf_counter() - due > TOO_LATE_SECONDS:
+            stream.hear(**chunk)
+        serve_once()
+        if delays and delays[-1] > TOO_LATE_SECONDS:
             break
-    asked = sum((one + frames) // hop - one // hop for one in before)
+    else:
+        while serve_once():
+            pass
+    asked = sum((known + frames) // hop - known // hop for known in before.values())
     p50, p95, longest = np.percentile(delays, (50, 95, 100)) if delays else (np.nan,) * 3
     return {
         "segments": len(delays),
@@ -95,13 +110,14 @@ def session(pipe: PerFRDiffPipeline, listeners: int, hop: int, steps: int, minut
     }
 
 
-def ticks(frames: int) -> Iterator[float]:
-    """The moments at which frames come; where one is late, the next comes at once and waits no longer."""
-    begin = time.perf_counter()
-    for frame in range(frames):
-        due = begin + frame / FRAME_RATE
-        time.sleep(max(0.0, due - time.perf_counter()))
-        yield due
+def arrivals(begin: float, frames: int) -> Iterator[int]:
+    """How many frames have come since the last time, at least one: more, while windows are being made."""
+    known = 0
+    while known < frames:
+        time.sleep(max(0.0, begin + (known + 1) / FRAME_RATE - time.perf_counter()))
+        now = min(frames, max(known + 1, int((time.perf_counter() - begin) * FRAME_RATE)))
+        yield now - known
+        known = now
 
 
 def write(path: Path, found: dict[str, Any]) -> None:
