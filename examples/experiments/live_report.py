@@ -60,13 +60,15 @@ def _sessions(results: Path) -> list[dict[str, Any]]:
 
 
 def _carried(row: Row, form: str, hop: int, sessions: list[dict[str, Any]]) -> Cell:
-    """The largest session of a model that kept up, or that even the smallest did not."""
+    """The largest of a model's longest sessions that kept up, or that even the smallest did not."""
     tried = [
         one for one in sessions
         if (f"{one['steps']} steps, none", one["form"], one["hop"]) == (way_of(row), _told(form), hop)
     ]  # fmt: skip
     if not tried:
         return DASH
+    longest = max(one["minutes"] for one in tried)
+    tried = [one for one in tried if one["minutes"] == longest]
     kept = [one for one in tried if not one["dropped"] and not one["late"]]
     if not kept:
         return f"fewer than {min(one['listeners'] for one in tried)}"

@@ -36,7 +36,7 @@ def finished(
         As `window`, emotion in [-1, 1].
     """
     emotion, movement = window[..., :EMOTION_CHANNELS], window[..., EMOTION_CHANNELS:]
-    emotion = in_range(emotion, binarise_action_units and not smooth_action_units)
+    emotion = in_range(emotion, binarise_action_units=False)
     count = 0 if held is None else held.shape[2]
     if held is not None:
         emotion[:, :, :count] = held[..., :EMOTION_CHANNELS]
@@ -45,7 +45,7 @@ def finished(
         emotion[:, :, count:, SMOOTHED] = _smoothed(emotion[..., SMOOTHED])[:, :, count:]
     if smooth_action_units:
         emotion[:, :, count:, ACTION_UNITS] = _smoothed(emotion[..., ACTION_UNITS])[:, :, count:]
-        emotion[:, :, count:] = in_range(emotion[:, :, count:], binarise_action_units)
+    emotion[:, :, count:] = in_range(emotion[:, :, count:], binarise_action_units)
     return torch.cat([emotion, movement], dim=-1)
 
 

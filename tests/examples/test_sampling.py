@@ -166,9 +166,10 @@ def test_a_user_picks_by_quality_delay_and_listeners(results, capsys):
     (results / "sampling" / "speed.json").write_text(json.dumps({"ways": ways}))
     with pytest.raises(FileNotFoundError, match=r"lacks the table sampling, speed.json or listeners.json"):
         report(words)
-    session = {"steps": 4, "form": "float32", "hop": 50, "dropped": 0, "late": 0, "p95 s": 0.25}
+    session = {"steps": 4, "form": "float32", "hop": 50, "dropped": 0, "late": 0, "p95 s": 0.25, "minutes": 10}
     sessions = [{**session, "listeners": 8}, {**session, "listeners": 16}, {**session, "listeners": 32, "late": 1}]
     sessions += [{**session, "listeners": 8, "hop": 10, "dropped": 100}]
+    sessions += [{**session, "listeners": 64, "hop": hop, "minutes": 1} for hop in (50, 10)]  # says less than ten
     (results / "sampling" / "listeners.json").write_text(json.dumps({"sessions": sessions}))
     report(words)
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
