@@ -12,6 +12,9 @@ from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS, EXPRESSIONS, VALENCE_ARO
 # Weights of neighbouring frames: binomial, over a fifth of a second.
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 SMOOTHED = slice(VALENCE_AROUSAL.start, EXPRESSIONS.stop)
+# How near to a half a smoothed action unit stays what it was. Chosen on validation listeners of the bench, where it
+# brings the switches of students to those of their teacher (docs/live.md).
+UNDECIDED = 0.02
 
 
 def finished(
@@ -29,8 +32,9 @@ def finished(
         binarise_action_units: whether action units become 0 or 1, as in recorded emotion, where they say what occurs.
         smooth_emotion: whether each new frame of valence, arousal and expressions becomes a mean of five, weighted by
             `SMOOTHING`; at the ends of the window, the outermost frame stands for those beyond.
-        smooth_action_units: whether action units do so too, before they become 0 or 1. One that comes near a half, as
-            those of a distilled model do more often, then does not flicker.
+        smooth_action_units: whether action units do so too, before they become 0 or 1, and one that lies within
+            `UNDECIDED` of a half then stays what it was. So those of a distilled model, which come near a half more
+            often, do not flicker there.
 
     Returns:
         As `window`, emotion in [-1, 1].
@@ -45,6 +49,8 @@ def finished(
         emotion[:, :, count:, SMOOTHED] = _smoothed(emotion[..., SMOOTHED])[:, :, count:]
     if smooth_action_units:
         emotion[:, :, count:, ACTION_UNITS] = _smoothed(emotion[..., ACTION_UNITS])[:, :, count:]
+        if binarise_action_units:
+            emotion[:, :, count:, ACTION_UNITS] = _decided(emotion[..., ACTION_UNITS])[:, :, count:]
     emotion[:, :, count:] = in_range(emotion[:, :, count:], binarise_action_units)
     return torch.cat([emotion, movement], dim=-1)
 
@@ -66,3 +72,11 @@ def _smoothed(values: Tensor) -> Tensor:
     mean = sum(weight * padded[..., place : place + frames] for place, weight in enumerate(SMOOTHING))
     assert isinstance(mean, Tensor)
     return mean.movedim(-1, 1).unflatten(0, values.shape[:2])
+
+
+def _decided(units: Tensor) -> Tensor:
+    """Action units `(batch, num_reactions, frames, 15)`, near a half as they were before; the first frame as it is."""
+    clear = (units - 0.5).abs() > UNDECIDED
+    frames = torch.arange(units.shape[2], device=units.device)[:, None]
+    last_clear = torch.where(clear, frames, 0).cummax(dim=2).values
+    return units.gather(2, last_clear)

@@ -67,7 +67,7 @@ class SamplingSettings:
         binarise_action_units: whether action units are 0 or 1, as in recorded emotion, where they say what occurs. The
             official sampler leaves them as they are predicted, and one that is far from occurring still trembles.
         smooth_emotion: whether valence, arousal and expressions are smoothed over five frames; see `finished`.
-        smooth_action_units: whether action units are, before they become 0 or 1.
+        smooth_action_units: whether action units are, before they become 0 or 1 and, near a half, stay what they were.
 
     Raises:
         TypeError: if a generator is none, or what must be true or false is neither.

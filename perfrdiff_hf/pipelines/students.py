@@ -18,7 +18,7 @@ def student_sampling(sampling: Mapping[str, Any], num_inference_steps: int) -> d
     """The defaults of a student from those of its teacher.
 
     Few evaluations leave more action units near a half. Where they become 0 or 1 they would flicker there, and are
-    smoothed before.
+    smoothed before; see `finished`.
 
     Args:
         sampling: the teacher's; some of the arguments of `SamplingSettings`.

@@ -6,7 +6,7 @@ from itertools import product
 
 import torch
 
-from perfrdiff_hf.pipelines.finishing import SMOOTHING, finished
+from perfrdiff_hf.pipelines.finishing import SMOOTHING, UNDECIDED, finished
 
 
 def window(channels: int = 83) -> torch.Tensor:
@@ -69,3 +69,33 @@ def test_smoothed_action_units_do_not_flicker_for_a_frame():
     assert torch.equal(shown[:, :, 2:, 15:], given[:, :, 2:, 15:])
     smooth = finished(given, None, False, False, True)[0, 0, :, 0]
     torch.testing.assert_close(smooth[3:8], 0.9 * torch.tensor(SMOOTHING))
+
+
+def test_smoothed_action_units_near_a_half_stay_what_they_were():
+    """A slow way up, a rest near a half, and down again; forwards, and from frames that were shown before."""
+    near = UNDECIDED / 2
+    course = torch.cat([torch.full((8,), value) for value in (0.1, 0.5 + near, 0.9, 0.5 - near, 0.1)])
+    given = course[:, None].expand(1, 1, 40, 25).clone()
+    on = torch.zeros(40)
+    on[14:30] = 1.0  # smoothing reaches two frames ahead
+    assert torch.equal(finished(given, None, True, False, True)[0, 0, :, :15], on[:, None].expand(40, 15))
+    resting = torch.full((1, 1, 20, 25), 0.5 + near)
+    for was in (0.0, 1.0):
+        held = torch.full((1, 1, 5, 25), was)
+        shown = finished(resting, held, True, False, True)
+        assert (shown[..., :15] == was).all()
+    assert (finished(resting, None, True, False, True)[..., :15] == 1).all()
+    torch.testing.assert_close(finished(resting, None, False, False, True), resting)
+
+
+def test_undecided_action_units_are_as_one_after_another_tells():
+    """Against the rule frame by frame."""
+    given = 0.5 + 0.05 * torch.randn(2, 3, 50, 25, generator=torch.Generator().manual_seed(2))
+    held = (torch.rand(2, 3, 4, 25, generator=torch.Generator().manual_seed(3)) > 0.5).float()
+    smooth = finished(given, held, False, False, True)[..., :15]
+    shown = finished(given, held, True, False, True)[..., :15]
+    state = held[:, :, -1, :15]
+    for frame in range(4, 50):
+        now = smooth[:, :, frame]
+        state = torch.where((now - 0.5).abs() > UNDECIDED, (now > 0.5).float(), state)
+        assert torch.equal(shown[:, :, frame], state)
