@@ -16,6 +16,7 @@ LIVE = ["python-osc>=1.9", "starlette>=0.45", "uvicorn>=0.34", "websockets>=14"]
 RAY = ["ray[serve]>=2.60"]
 TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
+ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
 DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3", "playwright>=1.50"]
 
@@ -62,7 +63,8 @@ setup(
         "ray": RAY,
         "training": TRAINING,
         "peft": PEFT,
+        "onnx": ONNX,
         "docs": DOCUMENTATION,
-        "dev": RENDERING + TRACKING + LIVE + TRAINING + PEFT + DOCUMENTATION + DEVELOPMENT,
+        "dev": RENDERING + TRACKING + LIVE + TRAINING + PEFT + ONNX + DOCUMENTATION + DEVELOPMENT,
     },
 )

@@ -21,6 +21,8 @@ _MODULES = {
     "PWSGConfig": "models.pwsg",
     "PWSGModel": "models.pwsg",
     "WeightShifts": "models.weight_shifts",
+    "use_onnx_runtime": "models.onnx_step",
+    "use_pytorch": "models.onnx_step",
     "PerFRDiffFeatureExtractor": "feature_extraction",
     "PerFRDiffPipeline": "pipelines.perfrdiff",
     "ReactionPipeline": "pipelines.reaction_pipeline",
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from .feature_extraction import PerFRDiffFeatureExtractor as PerFRDiffFeatureExtractor
     from .models.emotion_vae import EmotionVAEModel as EmotionVAEModel
     from .models.gafrg import GAFRGTransformer1DModel as GAFRGTransformer1DModel
+    from .models.onnx_step import use_onnx_runtime as use_onnx_runtime
+    from .models.onnx_step import use_pytorch as use_pytorch
     from .models.pssl import PSSLConfig as PSSLConfig
     from .models.pssl import PSSLModel as PSSLModel
     from .models.pwsg import PWSGConfig as PWSGConfig

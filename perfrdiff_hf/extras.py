@@ -16,6 +16,7 @@ EXTRAS = {
         "uvicorn": "uvicorn",
         "websockets": "websockets",
     },
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "training": {"sklearn": "scikit-learn", "matplotlib": "matplotlib"},
 }
 

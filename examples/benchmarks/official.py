@@ -21,6 +21,7 @@ from perfrdiff_hf import (
     PWSGConfig,
     PWSGModel,
     WeightShifts,
+    use_onnx_runtime,
 )
 from perfrdiff_hf.behaviour import FRAME_RATE, MEAN_FACE, WINDOW_SIZE
 from perfrdiff_hf.pipelines.sampling import OFFICIAL_SCHEDULER_CONFIG, SamplingSettings, WindowSampler
@@ -35,6 +36,13 @@ def in_bfloat16(pipe: PerFRDiffPipeline) -> PerFRDiffPipeline:
     """The same pipeline with a denoiser that computes in bfloat16."""
     denoiser: Any = copy.deepcopy(pipe.denoiser)
     return PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser.to(torch.bfloat16)})
+
+
+def in_onnx_runtime(pipe: PerFRDiffPipeline, int8: bool = False) -> PerFRDiffPipeline:
+    """The same pipeline with a denoiser that takes its steps in ONNX Runtime."""
+    denoiser: Any = copy.deepcopy(pipe.denoiser)
+    use_onnx_runtime(denoiser, int8)
+    return PerFRDiffPipeline(**{**pipe.components, "denoiser": denoiser})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How fast a teacher and its students are at the official size, in four forms, and where the time goes.
+"""How fast a teacher and its students are at the official size, in six forms, and where the time goes.
 
     python examples/benchmarks/speed.py --output results/sampling/speed.json  # some minutes on free cores
     python examples/benchmarks/speed.py --eager --steps 4 2 1
@@ -22,7 +22,15 @@ import torch
 import torch._inductor.config
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from measuring import Speed, machine, median, product_speed
-from official import WINDOW_SECONDS, Row, in_bfloat16, official_pipeline, window_operations, window_times
+from official import (
+    WINDOW_SECONDS,
+    Row,
+    in_bfloat16,
+    in_onnx_runtime,
+    official_pipeline,
+    window_operations,
+    window_times,
+)
 from torch.profiler import ProfilerActivity, profile
 
 from perfrdiff_hf import PerFRDiffPipeline
@@ -40,6 +48,7 @@ WAYS = [
     *((steps, guidance) for steps in (50, 10) for guidance in ("interval", "full")),
     *((steps, "none") for steps in (50, 10, 4, 2, 1)),
 ]
+ONNX = "ONNX Runtime"
 # What an operator does, by what its name begins with; the first that fits.
 PARTS = {
     "matrix products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "mkl::", "mkldnn::", "aten::mkldnn"),
@@ -57,7 +66,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="json file to write")
     parser.add_argument("--windows", type=int, default=5, help="windows of ten reactions for each way")
     parser.add_argument("--latency_windows", type=int, default=100, help="windows of one reaction for each way")
-    parser.add_argument("--eager", action="store_true", help="leave out the compiled forms")
+    parser.add_argument("--eager", action="store_true", help="leave out what is compiled or exported")
     parser.add_argument("--steps", type=int, nargs="+", help="only ways of so many steps")
     options = parser.parse_args()
     pipe = official_pipeline()
@@ -65,10 +74,12 @@ def main() -> None:
     forms = {"eager": pipe, "bfloat16": in_bfloat16(pipe)}
     if not options.eager:
         forms |= {"compiled": compiled(pipe), "bfloat16, compiled": compiled(forms["bfloat16"])}
+        forms |= {ONNX: in_onnx_runtime(pipe), f"int8, {ONNX}": in_onnx_runtime(pipe, int8=True)}
     ways = [way for way in WAYS if not options.steps or way[0] in options.steps]
     found = ways_table(forms, ways, options.windows, options.latency_windows)
     for name, form in forms.items():
-        parts_table(name, form, min(steps for steps, _ in ways), options.windows)
+        if ONNX not in name:  # there, nothing is seen of the operators
+            parts_table(name, form, min(steps for steps, _ in ways), options.windows)
     if options.output:
         write(options.output, found)
 

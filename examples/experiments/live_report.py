@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from paper_rows import Row
-from sampling_report import looked_at, outside, read_rows, read_speed, seconds_of, way_of
-from sampling_rows import BFLOAT16, TEACHER
+from sampling_report import dtype_of, looked_at, outside, read_rows, read_speed, seconds_of, way_of
+from sampling_rows import TEACHER
 
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
 
@@ -77,5 +77,7 @@ def _carried(row: Row, form: str, hop: int, sessions: list[dict[str, Any]]) -> C
 
 
 def _told(form: str) -> str:
-    """What a form of `speed.py` computes in."""
-    return form.replace(EAGER, "float32") if BFLOAT16 in form or form == EAGER else f"float32, {form}"
+    """What a form of `speed.py` computes in, and with what."""
+    if form == EAGER:
+        return dtype_of(form)
+    return form if dtype_of(form) in form else f"{dtype_of(form)}, {form}"

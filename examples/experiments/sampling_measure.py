@@ -11,7 +11,9 @@ import numpy as np
 import quality
 import torch
 from row_measures import Bench, Figures
+from sampling_rows import INT8
 
+from perfrdiff_hf import use_onnx_runtime
 from perfrdiff_hf.baselines.reference import Row
 from perfrdiff_hf.evaluation.controls import GENERIC, manners_of
 from perfrdiff_hf.evaluation.reacting import folder_name
@@ -34,7 +36,7 @@ def sampling(
         bench: with the model.
         scheduler: of diffusers, by the name of its class; None: the model's own.
         settings: of the call; None: the model's own.
-        dtype: in which the denoiser computes.
+        dtype: in what the denoiser computes; `INT8`: in ONNX Runtime, on the processor.
         generic: whether it also reacts without a listener, as students must have learned from their teacher.
 
     Returns:
@@ -44,7 +46,10 @@ def sampling(
     assert isinstance(pipeline, PerFRDiffPipeline)
     if scheduler is not None:
         pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
-    pipeline.denoiser.to(getattr(torch, dtype))
+    if dtype == INT8:
+        use_onnx_runtime(pipeline.to("cpu").denoiser, int8=True)
+    else:
+        pipeline.denoiser.to(getattr(torch, dtype))
     pipeline.register_to_config(sampling={**pipeline.sampling, **(settings or {})})
     manners = manners_of(pipeline, bench.arrays, ["another_history"])
     # A place for each way, so that two may be measured at the same time.

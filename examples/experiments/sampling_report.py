@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from paper_rows import Row
 from paper_tables import Made, read_table, rests_on
-from sampling_rows import BFLOAT16, SAMPLING, STUDENTS, TEACHER
+from sampling_rows import DTYPES, SAMPLING, STUDENTS, TEACHER
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC
 from perfrdiff_hf.evaluation.reacting import folder_name
@@ -163,8 +163,13 @@ def read_speed(results: Path) -> dict[str, Any]:
 
 def seconds_of(row: Row, speed: dict[str, Any]) -> dict[str, Any]:
     """What was measured for the steps, the guidance and the arithmetic of a row: figures by the form of the model."""
-    of_half = row.what.get("dtype") == BFLOAT16
-    return {form: found for form, found in speed.get(way_of(row), {}).items() if (BFLOAT16 in form) == of_half}
+    dtype = row.what.get("dtype", "float32")
+    return {form: found for form, found in speed.get(way_of(row), {}).items() if dtype_of(form) == dtype}
+
+
+def dtype_of(form: str) -> str:
+    """In what a form of `speed.py` computes."""
+    return next((dtype for dtype in DTYPES if dtype in form), "float32")
 
 
 def way_of(row: Row) -> str:

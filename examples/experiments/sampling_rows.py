@@ -26,8 +26,8 @@ FEWER_STEPS = (20, 10, 6, 4, 2)
 STUDENT_STEPS = (4, 2, 1)
 # As students come; here for the record of how they were measured.
 SMOOTH = {"settings": {"smooth_action_units": True}}
-# In which a denoiser may compute; noise and steps stay in float32.
-BFLOAT16 = "bfloat16"
+# In what a denoiser may compute instead of float32; noise and steps stay in it. Eight bits are those of ONNX Runtime.
+BFLOAT16, INT8 = DTYPES = ("bfloat16", "int8")
 # What students are to keep up with.
 TEACHER = "DDIM, 50 steps, interval"
 DISTIL_STEPS = "stages.student_denoiser.max_steps"
@@ -63,5 +63,5 @@ SAMPLING = (
         for guidance in GUIDANCE
     ),
     *(Row(name, "sampling", name, SMOOTH) for name in STUDENTS),
-    *(Row(f"{name}, {BFLOAT16}", "sampling", name, {"dtype": BFLOAT16, **SMOOTH}) for name in STUDENTS),
+    *(Row(f"{name}, {dtype}", "sampling", name, {"dtype": dtype, **SMOOTH}) for dtype in DTYPES for name in STUDENTS),
 )

@@ -355,14 +355,10 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
                 than `max_positions`, shifts are given while some are fused, or frames are shown to a model that
                 cannot join them.
         """
-        if shown is not None and not self.joins_shown_frames:
-            raise ValueError(
-                "shown needs a denoiser with max_shown_frames; this one takes every frame of a window for new."
-            )
         cache = encoder_hidden_states
         if not isinstance(cache, ConditionCache):
             cache = self.cache_condition(cache, weight_shifts)
-        self._check_batch(hidden_states, cache, weight_shifts)
+        self.check_step(hidden_states, cache, weight_shifts, shown)
 
         time_token = self._time_token(timestep, cache.num_conditions, hidden_states)
         if self.joins_shown_frames:
@@ -384,7 +380,18 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         token = self.time_embedding(self.time_proj(steps).to(like.dtype))
         return token[:, None] + self.memory_positions[:1]
 
-    def _check_batch(self, hidden: Tensor, cache: ConditionCache, weight_shifts: WeightShifts | None) -> None:
+    def check_step(
+        self, hidden: Tensor, cache: ConditionCache, weight_shifts: WeightShifts | None, shown: Tensor | None
+    ) -> None:
+        """See that what a step is to be taken with fits together; see `forward`.
+
+        Raises:
+            ValueError: if not.
+        """
+        if shown is not None and not self.joins_shown_frames:
+            raise ValueError(
+                "shown needs a denoiser with max_shown_frames; this one takes every frame of a window for new."
+            )
         batch, frames = hidden.shape[:2]
         if frames > self.config.max_positions:
             raise ValueError(f"hidden_states must have at most {self.config.max_positions} frames; given: {frames}.")

@@ -31,6 +31,11 @@ class ConditionCache:
     def num_conditions(self) -> int:
         return self.keys[0].shape[0]
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> ConditionCache:
+        """The same cache with `function` applied to every tensor."""
+        keys, values, modulations = (tuple(map(function, some)) for some in (self.keys, self.values, self.modulations))
+        return ConditionCache(keys, values, modulations)
+
     @classmethod
     def concatenate(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
         """One cache of several: all conditions of the first, then all of the second, and so on."""

@@ -176,11 +176,11 @@ def test_what_is_heard_decides_and_what_is_edited_too(place):
 
 
 def test_ways_of_sampling_and_students_stand_on_the_recipe(place):
-    rows = ("LCM, 2 steps, none", "student, 2 steps", "student, 2 steps, bfloat16")
+    rows = ("LCM, 2 steps, none", "student, 2 steps", "student, 2 steps, bfloat16", "student, 2 steps, int8")
     folder = make(place, "sampling", "--distil_steps", "2", *rows)
     assert {path.stem for path in folder.iterdir()} == {f"{run.folder_name(row)}-seed0" for row in rows}
-    whole, half = (figures(folder / f"{run.folder_name(row)}-seed0.json")["systems"] for row in rows[1:])
-    assert whole != half
+    found = [figures(folder / f"{run.folder_name(row)}-seed0.json")["systems"] for row in rows[1:]]
+    assert all(found[0] != other for other in found[1:]) and found[1] != found[2]
     for path in folder.iterdir():
         own = figures(path)["systems"]["personalised"]["listeners"]
         assert len(own["FRRea-motion"]) == len(own["FRDiv"]) == 4 and min(own["FRRea-motion"]) > 0

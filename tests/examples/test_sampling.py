@@ -161,7 +161,7 @@ def test_a_user_picks_by_quality_delay_and_listeners(results, capsys):
     words = ["--table", "live", "--results", str(results)]
     write(results, "student, 4 steps, bfloat16", made("student, 4 steps, bfloat16", FRDiv=0.05))
     time = {"one, p95 s": 0.1, "one, x floor": 1.5, "ten, real-time factor": 0.2}
-    forms = dict.fromkeys(("eager", "compiled", "bfloat16"), time)
+    forms = dict.fromkeys(("eager", "compiled", "bfloat16", "ONNX Runtime", "int8, ONNX Runtime"), time)
     ways = dict.fromkeys(("50 steps, interval", "4 steps, none"), forms)
     (results / "sampling" / "speed.json").write_text(json.dumps({"ways": ways}))
     with pytest.raises(FileNotFoundError, match=r"lacks the table sampling, speed.json or listeners.json"):
@@ -179,6 +179,8 @@ def test_a_user_picks_by_quality_delay_and_listeners(results, capsys):
         "nothing", "0.1000", "1.500", "0.2000", "16 (0.2500 s)", "fewer than 8"
     ]  # fmt: skip
     assert found["student, 4 steps", "float32, compiled"][-2:] == ["–", "–"]
+    assert ("student, 4 steps", "float32, ONNX Runtime") in found  # and none in eight bits: it has no row of quality
+    assert not [form for _, form in found if "int8" in form]
     assert found["student, 4 steps", "bfloat16"][3] == "FRDiv"
     assert (TEACHER, "bfloat16") not in found  # its quality was not measured
 
