@@ -54,6 +54,12 @@ def _way(solver: str, steps: int, guidance: str) -> Row:
     return Row(name, "sampling", RECIPE, what)
 
 
+def _smoothed(row: Row) -> Row:
+    """The control of what students owe to the smoothing of their action units: their teacher with it."""
+    settings = {**row.what["settings"], **SMOOTH["settings"]}
+    return Row(f"{row.name}, smoothed", row.kind, row.model, {**row.what, "settings": settings, "generic": False})
+
+
 STUDENTS = {f"student, {steps} steps": _student(steps) for steps in STUDENT_STEPS}
 SAMPLING = (
     *(
@@ -62,6 +68,7 @@ SAMPLING = (
         for steps in (STEPS if solver == "DDIM" else FEWER_STEPS)
         for guidance in GUIDANCE
     ),
+    _smoothed(_way("DDIM", 50, "interval")),
     *(Row(name, "sampling", name, SMOOTH) for name in STUDENTS),
     *(Row(f"{name}, {dtype}", "sampling", name, {"dtype": dtype, **SMOOTH}) for dtype in DTYPES for name in STUDENTS),
 )
