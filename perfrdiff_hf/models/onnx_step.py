@@ -58,6 +58,8 @@ class ONNXStep:
         self.denoiser = denoiser
         self.int8 = int8
         self._sessions: dict[Any, Any] = {}
+        self._seen: list[tuple[int, int]] = []
+        self._held: list[Tensor] = []
 
     def __call__(
         self,
@@ -88,12 +90,14 @@ class ONNXStep:
         return GAFRGOutput(sample=sample) if return_dict else (sample,)
 
     def _session(self, told: StepArguments) -> Any:
-        weights = sum(weight._version for weight in self.denoiser.parameters())
-        key = (weights, told.layout)
-        if key not in self._sessions:
-            self._sessions = {made: session for made, session in self._sessions.items() if made[0] == weights}
-            self._sessions[key] = new_session(self.denoiser, told, self.int8)
-        return self._sessions[key]
+        weights = list(self.denoiser.parameters())
+        seen = [(weight.data_ptr(), weight._version) for weight in weights]
+        if seen != self._seen:
+            # While the old ones are held, no new ones lie in their place.
+            self._sessions, self._seen, self._held = {}, seen, [weight.data for weight in weights]
+        if told.layout not in self._sessions:
+            self._sessions[told.layout] = new_session(self.denoiser, told, self.int8)
+        return self._sessions[told.layout]
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,22 @@ def test_changed_weights_are_exported_anew(pipeline):
 
 
 @torch.no_grad()
+def test_a_listener_that_is_fused_reacts_and_goes_again(pipeline):
+    """Fused weights are other tensors, and a second listener's may come to lie where the first one's were."""
+    two, denoiser = listeners(pipeline, 2), pipeline.denoiser
+    plain = [step(pipeline), *(step(pipeline, two.listener(row)) for row in range(2))]
+    use_onnx_runtime(denoiser)
+    exported = [step(pipeline)]
+    for row in range(2):
+        denoiser.fuse_weight_shifts(two.listener(row))
+        exported.append(step(pipeline))
+        denoiser.unfuse_weight_shifts()
+    for one, other in zip(plain, exported):
+        torch.testing.assert_close(other, one, atol=1e-4, rtol=0)
+    torch.testing.assert_close(step(pipeline), plain[0], atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_eight_bits_come_near(pipeline):
     plain = step(pipeline, listeners(pipeline, 1))
     use_onnx_runtime(pipeline.denoiser, int8=True)
