@@ -12,8 +12,8 @@ from ..behaviour import ACTION_UNITS, EMOTION_CHANNELS, EXPRESSIONS, VALENCE_ARO
 # Weights of neighbouring frames: binomial, over a fifth of a second.
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 SMOOTHED = slice(VALENCE_AROUSAL.start, EXPRESSIONS.stop)
-# How near to a half a smoothed action unit stays what it was. Chosen on validation listeners of the bench, where it
-# brings the switches of students to those of their teacher (docs/live.md).
+# How near to a half a smoothed action unit stays what it was. Chosen on validation listeners of the bench, where
+# students then switch as often as their teacher does without it (docs/live.md).
 UNDECIDED = 0.02
 
 
