@@ -1,12 +1,12 @@
 """How fast a teacher and its students are at the official size, in six forms, and where the time goes.
 
-    python examples/benchmarks/speed.py --output results/sampling/speed.json  # some minutes on free cores
-    python examples/benchmarks/speed.py --eager --steps 4 2 1
+    python examples/benchmarks/speed.py --output results/sampling/speed.json  # an hour on free cores
+    python examples/benchmarks/speed.py --eager --steps 4 2 1 --guidance none
 
 Time follows from the steps and how many of them are guided, not from what the weights are: they are random here. The
 floor is the counted multiply-adds at the speed of a large matrix product, measured in the same run.
-Compiled: with packed weights, as docs/live.md says. `report.py --check sampling` reads the file; ways that it holds
-already stay there.
+Compiled: with packed weights, as docs/live.md says; what is compiled or exported is measured as students are sampled,
+and the other ways plainly. `report.py --check sampling` reads the file; what it holds already stays there.
 """
 
 from __future__ import annotations
@@ -38,16 +38,15 @@ from perfrdiff_hf.files import file_beside
 from perfrdiff_hf.pipelines.sampling import SamplingSettings
 
 
-# Steps and guidance, in the words of the table of quality; students are the ways without guidance.
+# Steps and guidance, in the words of the table of quality.
 GUIDANCE: dict[str, dict[str, Any]] = {
     "none": {"guidance_scale": 1.0},
     "interval": {"guidance_scale": 3.0, "guidance_interval": (0.0, 0.5)},
     "full": {"guidance_scale": 3.0},
 }
-WAYS = [
-    *((steps, guidance) for steps in (50, 10) for guidance in ("interval", "full")),
-    *((steps, "none") for steps in (50, 10, 4, 2, 1)),
-]
+WAYS = [(steps, guidance) for steps in (50, 20, 10, 6, 4, 2, 1) for guidance in GUIDANCE]
+OF_STUDENTS = [(steps, "none") for steps in (4, 2, 1)]
+PLAIN = ("eager", "bfloat16")
 ONNX = "ONNX Runtime"
 # What an operator does, by what its name begins with; the first that fits.
 PARTS = {
@@ -68,6 +67,7 @@ def main() -> None:
     parser.add_argument("--latency_windows", type=int, default=100, help="windows of one reaction for each way")
     parser.add_argument("--eager", action="store_true", help="leave out what is compiled or exported")
     parser.add_argument("--steps", type=int, nargs="+", help="only ways of so many steps")
+    parser.add_argument("--guidance", choices=tuple(GUIDANCE), nargs="+", help="only ways with such guidance")
     options = parser.parse_args()
     pipe = official_pipeline()
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
@@ -75,7 +75,10 @@ def main() -> None:
     if not options.eager:
         forms |= {"compiled": compiled(pipe), "bfloat16, compiled": compiled(forms["bfloat16"])}
         forms |= {ONNX: in_onnx_runtime(pipe), f"int8, {ONNX}": in_onnx_runtime(pipe, int8=True)}
-    ways = [way for way in WAYS if not options.steps or way[0] in options.steps]
+    ways = [
+        (steps, guidance) for steps, guidance in WAYS
+        if steps in (options.steps or [steps]) and guidance in (options.guidance or GUIDANCE)
+    ]  # fmt: skip
     found = ways_table(forms, ways, options.windows, options.latency_windows)
     for name, form in forms.items():
         if ONNX not in name:  # there, nothing is seen of the operators
@@ -102,6 +105,8 @@ def ways_table(
     for steps, guidance in ways:
         way = f"{steps} steps, {guidance}"
         for form, pipe in forms.items():
+            if form not in PLAIN and (steps, guidance) not in OF_STUDENTS:
+                continue
             ten, one = (
                 Row(way, SamplingSettings(num_reactions=number, num_inference_steps=steps, **GUIDANCE[guidance]))
                 for number in (10, 1)
@@ -144,11 +149,12 @@ def parts_table(form: str, pipe: PerFRDiffPipeline, steps: int, windows: int) ->
 
 
 def write(path: Path, ways: dict[str, dict[str, Any]]) -> None:
-    """Write the ways, beside those that the file holds already if they were measured on such a machine."""
+    """Write what was found, beside what the file holds already if that was measured on such a machine."""
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     told = {"machine": machine(), "ways": ways}
     if earlier.get("machine") == told["machine"]:
-        told["ways"] = {**earlier["ways"], **ways}
+        kept = earlier["ways"]
+        told["ways"] = {**kept, **{way: {**kept.get(way, {}), **forms} for way, forms in ways.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_beside(path) as beside:
         beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

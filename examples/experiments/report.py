@@ -4,6 +4,7 @@
     python examples/experiments/report.py --table ablations
     python examples/experiments/report.py --table 1
     python examples/experiments/report.py --table 3 --plot table3.png
+    python examples/experiments/report.py --table sampling --plot docs/sampling.png
     python examples/experiments/report.py --check table1
     python examples/experiments/report.py --check tables
     python examples/experiments/report.py --check sampling
@@ -209,6 +210,7 @@ ABLATIONS = (
 )
 TABLES = {"ablations": ABLATIONS}
 OTHER_TABLES = {"sampling": sampling_report.sampling_table, "live": live_report.live_table}
+PLOTTED = (*paper_tables.TABLES, "sampling")
 CHECKED_TABLES = {
     "table1": table_1.check,
     "tables": paper_tables.check_tables,
@@ -225,10 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--page", type=Path, help="of all tables of the paper, to write")
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--plot", type=Path, help="picture of a table of the paper to write, such as table3.png")
+    parser.add_argument("--plot", type=Path, help="picture of a table to write, such as table3.png")
     options = parser.parse_args(arguments)
-    if options.plot and options.table not in paper_tables.TABLES:
-        parser.error(f"--plot needs --table with one of {', '.join(paper_tables.TABLES)}.")
+    if options.plot and options.table not in PLOTTED:
+        parser.error(f"--plot needs --table with one of {', '.join(PLOTTED)}.")
     if options.page:
         text = tables_page.page(options.results)
         with file_beside(options.page) as beside:
@@ -259,11 +261,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def plot(name: str, results: Path, path: Path) -> None:
-    """Draw a table of the paper."""
+    """Draw a table."""
     from paper_plots import rows_figure, styles_figure
+    from sampling_plot import sampling_figure
 
-    made, _ = paper_tables.read_table(name, results)
-    figure = styles_figure(made) if name == "4b" else rows_figure(name, made)
+    if name == "sampling":
+        figure = sampling_figure(results)
+    else:
+        made, _ = paper_tables.read_table(name, results)
+        figure = styles_figure(made) if name == "4b" else rows_figure(name, made)
     with file_beside(path) as beside:
         figure.savefig(beside, dpi=150)
 

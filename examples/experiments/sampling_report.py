@@ -118,13 +118,30 @@ def _distilling_minutes(made: Made) -> float | None:
 
 
 def outside(made: Made, teacher: Made) -> list[str]:
-    """The measures that are worse than the teacher's interval over listeners allows; NaN is worse than anything."""
+    """The measures that are worse than the teacher's interval over listeners allows; NaN is worse than anything.
+
+    Raises:
+        ValueError: if the teacher was not made of a seed that the student was made of.
+    """
     worse = []
+    teacher = _of_the_seeds(teacher, made)
     for measure, (above, below) in MEASURES.items():
         value, allowed = float(np.mean(made.of(measure))), _interval(teacher, measure)
         if not ((value >= allowed.low or below) and (value <= allowed.high or above)):
             worse.append(measure)
     return worse
+
+
+def _of_the_seeds(teacher: Made, made: Made) -> Made:
+    """The teacher's runs with the seeds of another row: models of other seeds are others."""
+    runs = {run["seed"]: run for run in teacher.runs}
+    seeds = [run["seed"] for run in made.runs]
+    if lacking := sorted(set(seeds) - set(runs)):
+        raise ValueError(
+            f"{made.name!r} was made with seed {lacking[0]} and {teacher.name!r} was not; make it with run.py "
+            f'"{teacher.name}" --table sampling --seeds {lacking[0]}.'
+        )
+    return Made(teacher.name, [runs[seed] for seed in seeds])
 
 
 def _interval(made: Made, measure: str) -> Interval:
@@ -176,7 +193,7 @@ def way_of(row: Row) -> str:
     """What decides the time of a row: its steps, and which of them are guided."""
     if row.model in STUDENTS:
         return f"{STUDENTS[row.model].settings['models.student_denoiser.num_inference_steps']} steps, none"
-    return row.name.partition(", ")[2]
+    return ", ".join(row.name.split(", ")[1:3])
 
 
 def _best(forms: dict[str, Any], measure: str) -> float | None:

@@ -61,13 +61,14 @@ def _smoothed(row: Row) -> Row:
 
 
 STUDENTS = {f"student, {steps} steps": _student(steps) for steps in STUDENT_STEPS}
+WAYS = tuple(
+    _way(solver, steps, guidance)
+    for solver in SOLVERS
+    for steps in (STEPS if solver == "DDIM" else FEWER_STEPS)
+    for guidance in GUIDANCE
+)
 SAMPLING = (
-    *(
-        _way(solver, steps, guidance)
-        for solver in SOLVERS
-        for steps in (STEPS if solver == "DDIM" else FEWER_STEPS)
-        for guidance in GUIDANCE
-    ),
+    *WAYS,
     _smoothed(_way("DDIM", 50, "interval")),
     *(Row(name, "sampling", name, SMOOTH) for name in STUDENTS),
     *(Row(f"{name}, {dtype}", "sampling", name, {"dtype": dtype, **SMOOTH}) for dtype in DTYPES for name in STUDENTS),

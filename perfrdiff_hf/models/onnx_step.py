@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -88,6 +89,10 @@ class ONNXStep:
         feed = {f"input_{place}": tensor.numpy() for place, tensor in enumerate(told.tensors())}
         sample = torch.from_numpy(self._session(told).run(None, feed)[0])
         return GAFRGOutput(sample=sample) if return_dict else (sample,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ONNXStep:
+        """A copied denoiser exports its own steps: sessions cannot be copied."""
+        return ONNXStep(copy.deepcopy(self.denoiser, memo), self.int8)
 
     def _session(self, told: StepArguments) -> Any:
         weights = list(self.denoiser.parameters())

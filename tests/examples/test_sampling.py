@@ -25,7 +25,7 @@ QUALITY = {
 }  # fmt: skip
 
 
-def made(row: str, **changed: float) -> dict[str, Any]:
+def made(row: str, seed: int = 0, **changed: float) -> dict[str, Any]:
     """What `run.py` writes of a row, with a spread of a tenth over three listeners."""
     spread = np.array([0.9, 1.0, 1.1])
     own = {name: (changed.get(name, value) * spread).tolist() for name, value in QUALITY.items()}
@@ -38,11 +38,12 @@ def made(row: str, **changed: float) -> dict[str, Any]:
     }
     figures = {"system": "personalised", "systems": systems, "listeners": ["a", "b", "c"]}
     seconds = {"student_denoiser": 1830.0} if row in ROWS_OF_STUDENTS else {}
-    return {"row": row, "figures": figures, "seconds": seconds, "configuration": {"data": {"train": "1"}}}
+    told = {"row": row, "seed": seed, "figures": figures, "seconds": seconds}
+    return {**told, "configuration": {"data": {"train": "1"}}}
 
 
 def write(results: Path, row: str, found: dict[str, Any]) -> None:
-    path = results / "tablesampling" / f"{run.folder_name(row)}-seed0.json"
+    path = results / "tablesampling" / f"{run.folder_name(row)}-seed{found['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found))
 
@@ -113,6 +114,31 @@ def test_more_correlation_and_less_motion_are_no_loss(results, capsys):
     better = {"FRCorr PMAFRG": 3.0, "FRdist PMAFRG": 10.0, "FRRea-motion": 4.0, "switches inside": 0.05}
     write(results, "student, 4 steps", made("student, 4 steps", **better))
     assert check(results, capsys)[0] == 0
+
+
+def test_a_student_is_measured_by_its_teacher_of_the_same_seeds(results, capsys):
+    write(results, TEACHER, made(TEACHER, seed=1, FRDiv=0.2))
+    code, lines = check(results, capsys)  # the mean of both teachers has .15, that of the students' seed .1
+    assert code == 0 and "0.1500 [" in lines[TEACHER]
+    write(results, "student, 4 steps", made("student, 4 steps", seed=1))
+    assert check(results, capsys)[1]["student, 4 steps"].endswith("| outside: FRDiv |")
+    write(results, "student, 4 steps", made("student, 4 steps", seed=2))
+    with pytest.raises(ValueError, match=r"'student, 4 steps' was made with seed 2 and .*--seeds 2"):
+        check(results, capsys)
+
+
+def test_quality_against_time_is_drawn(results, capsys):
+    words = ["--table", "sampling", "--results", str(results), "--plot"]
+    report = runpy.run_path(str(EXAMPLES / "experiments" / "report.py"))["main"]
+    write(results, "DDIM, 4 steps, none", made("DDIM, 4 steps, none"))
+    assert report([*words, str(results / "quality.png")]) == 0
+    assert (results / "quality.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit):
+        report(["--table", "live", "--results", str(results), "--plot", str(results / "live.png")])
+    assert "--plot needs --table with one of" in capsys.readouterr().err
+    (results / "sampling" / "speed.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"or speed\.json; make them first"):
+        report([*words, str(results / "quality.png")])
 
 
 def test_a_row_in_bfloat16_has_the_time_of_bfloat16_and_no_other(results, capsys):
@@ -192,17 +218,20 @@ def test_the_benchmark_measures_every_way_in_every_form(make_pipeline, tmp_path,
 
     monkeypatch.setattr(speed, "official_pipeline", make_pipeline)
     monkeypatch.setattr(speed, "product_speed", lambda: measuring.Speed(1e9, 1e9))
-    words = ["--eager", "--windows", "1", "--latency_windows", "2", "--steps", "1"]
+    earlier = {"1 steps, none": {"compiled": {}, "eager": {}}, "2 steps, none": {"eager": {}}}
+    (tmp_path / "speed.json").write_text(json.dumps({"machine": measuring.machine(), "ways": earlier}))
+    words = ["--eager", "--windows", "1", "--latency_windows", "2", "--steps", "1", "--guidance", "none"]
     words += ["--output", str(tmp_path / "speed.json")]
     monkeypatch.setattr(sys, "argv", ["speed.py", *words])
     speed.main()
     found = json.loads((tmp_path / "speed.json").read_text())
-    assert set(found["ways"]) == {"1 steps, none"} and set(found["ways"]["1 steps, none"]) == {"eager", "bfloat16"}
+    assert set(found["ways"]) == {"1 steps, none", "2 steps, none"}
+    assert set(found["ways"]["1 steps, none"]) == {"compiled", "eager", "bfloat16"}  # what was there stays
     figures = found["ways"]["1 steps, none"]["eager"]
     assert all(value > 0 for value in figures.values()) and figures["one, p50 s"] <= figures["one, p95 s"]
     assert "matrix products" in capsys.readouterr().out
     known = {f"{steps} steps, {guidance}" for steps, guidance in speed.WAYS}
-    assert {sampling_report.way_of(row) for row in SAMPLING if row.name == TEACHER or row.model in STUDENTS} <= known
+    assert {sampling_report.way_of(row) for row in SAMPLING} == known
 
 
 @pytest.fixture

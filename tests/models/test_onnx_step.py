@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -89,6 +90,19 @@ def test_changed_weights_are_exported_anew(pipeline):
     use_pytorch(pipeline.denoiser)
     torch.testing.assert_close(after, step(pipeline), atol=1e-4, rtol=0)
     assert not torch.allclose(after, before, atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_copy_steps_with_its_own_weights(pipeline):
+    use_onnx_runtime(pipeline.denoiser)
+    before = step(pipeline)
+    components = {**pipeline.components, "denoiser": copy.deepcopy(pipeline.denoiser)}
+    other = PerFRDiffPipeline(**components)
+    other.denoiser.mapping.weight.mul_(1.5)
+    after = step(other)
+    assert torch.equal(step(pipeline), before) and not torch.allclose(after, before, atol=1e-2)
+    use_pytorch(other.denoiser)
+    torch.testing.assert_close(after, step(other), atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
