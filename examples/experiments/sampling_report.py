@@ -52,7 +52,10 @@ def sampling_table(results: Path) -> tuple[Table, str]:
     ends = _ends(results)
     rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in SAMPLING if row.name in made]
     missing = [row.name for row in SAMPLING if row.name not in made]
-    note = "Marked: outside the interval of the teacher. Seconds: official size, on the machine of speed.json."
+    note = (
+        "Marked: outside the interval of the teacher of the same seeds. Seconds: official size, on the machine of "
+        "speed.json."
+    )
     return Table(_header(), rows), note + (f"\n\nNot made yet: {', '.join(missing)}." if missing else "")
 
 
