@@ -91,7 +91,7 @@ def looked_at() -> list[Row]:
 
 def _header() -> list[str]:
     quality = [*MEASURES, "own - another's", "personal share", GENERIC]
-    return ["", "seeds", *quality, "distilling, min", "ten, real-time factor", "one, p95 s", ""]
+    return ["", "seeds", *quality, "distilling, processor min", "ten, real-time factor", "one, p95 s", ""]
 
 
 def _line(
@@ -115,8 +115,8 @@ def _line(
 
 
 def _distilling_minutes(made: Made) -> float | None:
-    """How long the student was taught; None for who is none."""
-    took = [run.get("seconds", {}).get(STUDENT_DENOISER) for run in made.runs]
+    """How long processors taught the student, whatever else they did beside; None for who is none."""
+    took = [run.get("processor_seconds", {}).get(STUDENT_DENOISER) for run in made.runs]
     return None if None in took else float(np.mean(took)) / 60
 
 

@@ -38,7 +38,7 @@ def made(row: str, seed: int = 0, **changed: float) -> dict[str, Any]:
     }
     figures = {"system": "personalised", "systems": systems, "listeners": ["a", "b", "c"]}
     seconds = {"student_denoiser": 1830.0} if row in ROWS_OF_STUDENTS else {}
-    told = {"row": row, "seed": seed, "figures": figures, "seconds": seconds}
+    told = {"row": row, "seed": seed, "figures": figures, "processor_seconds": seconds}
     return {**told, "configuration": {"data": {"train": "1"}}}
 
 

@@ -19,7 +19,12 @@ from perfrdiff_hf.pipelines.sampling import SamplingSettings, WindowSampler
 from perfrdiff_hf.training.config import load_config
 from perfrdiff_hf.training.config_file import build
 from perfrdiff_hf.training.run import TrainingConfig, TrainingJob, run_training
-from perfrdiff_hf.training.stages.distillation import Distillation, StudentObjective, student_scheduler
+from perfrdiff_hf.training.stages.distillation import (
+    Distillation,
+    StudentObjective,
+    student_scheduler,
+    teacher_scheduler,
+)
 from perfrdiff_hf.training.stages.student_denoiser import StudentDenoiserStage
 
 
@@ -97,12 +102,39 @@ def test_its_teacher_goes_where_the_sampler_goes(pipeline, settings, batch):
         count = int(counts[row])
         held = denoiser.from_scores(shown[row, :count])[None, None] if count else None
         sampler = WindowSampler(
-            denoiser, objective_.scheduler, sampling, None if row == 1 else shifts.listener(row),
+            denoiser, objective_.teacher_scheduler, sampling, None if row == 1 else shifts.listener(row),
             on_step_end=lambda step, timestep, tensors: seen.append(tensors["latents"]) or {},
         )  # fmt: skip
         sampler.sample(tokens[row : row + 1], batch["noise"][row : row + 1], held)
         for place, latents in ((1, seen[1]), (2, seen[3])):
             torch.testing.assert_close(states[row, place, count:], latents[0, 0, count:], atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_its_teacher_goes_where_endless_steps_would_and_stops_where_students_do(pipeline, settings, batch):
+    """With few steps of UniPC nearer than with as many of DDIM, which with many ends there, too."""
+    few, many = (objective(pipeline, settings, num_inference_steps=1, teacher_steps=steps) for steps in (10, 200))
+    many.teacher_scheduler = many.scheduler
+    ends = {"many": many, "few": few}
+    shown, counts = few.shown(batch)
+    found = {name: one.teacher_states(batch, shown, counts, one.shifts(batch))[:, -1] for name, one in ends.items()}
+    few.teacher_scheduler = few.scheduler
+    found["few of DDIM"] = few.teacher_states(batch, shown, counts, few.shifts(batch))[:, -1]
+    errors = {name: (end - found["many"]).square().mean().item() for name, end in found.items()}
+    assert errors["few"] < 0.8 * errors["few of DDIM"]
+    solver = teacher_scheduler(few.scheduler)
+    for scheduler in (few.scheduler, solver):
+        scheduler.set_timesteps(20)
+    assert torch.equal(few.scheduler.timesteps, solver.timesteps)
+
+
+@torch.no_grad()
+def test_what_its_teacher_predicts_is_clipped_where_its_sampler_clips(pipeline, settings, batch):
+    settings["models"]["scheduler"] = {"clip_sample": True, "clip_sample_range": 0.05}
+    objective_ = objective(pipeline, settings)
+    shown, counts = objective_.shown(batch)
+    states = objective_.teacher_states(batch, shown, counts, objective_.shifts(batch))
+    assert states[:, -1].abs().max() <= 0.05 + 1e-6 < states[:, 1].abs().max()
 
 
 @torch.no_grad()

@@ -5,6 +5,9 @@ from noise to a reaction, guidance included. The way is cut at as many time step
 them the student predicts the clean window with which one step of plain DDIM lands where the teacher was at the next:
 the target of progressive distillation (Salimans and Ho, 2022), on the teacher's own way, all its steps at once. With
 as many steps as the teacher it is guidance distillation alone: one pass for each step instead of two.
+
+The teacher goes its way with UniPC (Zhao et al., 2023): in 20 steps it ends nearer to where endless steps would lead
+than DDIM does, and keeps more of the differences between reactions (docs/live.md).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor
 from torch.nn import functional
 
@@ -78,8 +82,13 @@ def teacher_settings(recipe: Recipe) -> SamplingSettings:
 
 
 def student_scheduler(recipe: Recipe) -> DDIMScheduler:
-    """The teacher's scheduler with trailing time steps: those of few steps are among those of many."""
+    """DDIM as the teacher has it, with trailing time steps: those of few steps are among those of many."""
     return DDIMScheduler.from_config(new_scheduler(recipe).config, timestep_spacing="trailing")
+
+
+def teacher_scheduler(scheduler: DDIMScheduler) -> UniPCMultistepScheduler:
+    """With what the teacher of a student with such a scheduler goes its way, at the same time steps."""
+    return UniPCMultistepScheduler.from_config(scheduler.config)
 
 
 class StudentDraws:
@@ -130,6 +139,7 @@ class StudentObjective(DenoisingObjective):
         super().__init__(trained, feature_extractor, frozen, scheduler, weights)
         self.distillation = distillation
         self.teaching = teaching
+        self.teacher_scheduler = teacher_scheduler(scheduler)
 
     @property
     def denoiser(self) -> GAFRGTransformer1DModel:
@@ -188,7 +198,7 @@ class StudentObjective(DenoisingObjective):
         self, batch: Mapping[str, Tensor], shown: Tensor, counts: Tensor, shifts: WeightShifts
     ) -> Tensor:
         """Where the teacher's sampler is at the student's time steps and in the end, `(b, steps + 1, w, channels)`."""
-        teacher, scheduler, told = self.frozen["denoiser"], self.scheduler, self.distillation
+        teacher, scheduler, told = self.frozen["denoiser"], self.teacher_scheduler, self.distillation
         tokens = self.encode(teacher, batch)
         plain, null = (teacher.cache_condition(some, shifts) for some in (tokens, torch.zeros_like(tokens)))
         guided = ConditionCache.interleave([null, plain])
@@ -198,10 +208,15 @@ class StudentObjective(DenoisingObjective):
         for step, timestep in enumerate(scheduler.timesteps):
             cache = guided if self.teaching.is_guided(step) else plain
             clean = self.predict(teacher, state, timestep, cache, shown, counts, shifts)
-            state = scheduler.step(clean, timestep, state, use_clipped_model_output=True).prev_sample
+            state = scheduler.step(self._clipped(clean), timestep, state).prev_sample
             if (step + 1) % told.steps_each == 0:
                 states.append(state)
         return torch.stack(states, dim=1)
+
+    def _clipped(self, clean: Tensor) -> Tensor:
+        """As DDIM clips what is predicted, where it does."""
+        most = self.scheduler.config.clip_sample_range
+        return clean.clamp(-most, most) if self.scheduler.config.clip_sample else clean
 
     def targets(self, states: Tensor) -> Tensor:
         """The clean windows `(b, steps, w, channels)` with which a step of DDIM goes from each state to the next."""
