@@ -1,4 +1,4 @@
-"""Distil a trained pipeline into one that needs few evaluations and no guidance: one more stage of the training.
+"""Distil a trained pipeline into one that needs few evaluations of one pass: one more stage of the training.
 
     python examples/distill.py --teacher trained/model --steps 4 --config bench --data_dir bench --output_dir student_4
 

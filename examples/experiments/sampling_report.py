@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from paper_rows import Row
 from paper_tables import Made, read_table, rests_on
-from sampling_rows import DTYPES, SAMPLING, STUDENTS, TEACHER
+from sampling_rows import ASKED, DTYPES, SAMPLING, STUDENTS, TEACHER, teacher_of
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC
 from perfrdiff_hf.evaluation.reacting import folder_name
@@ -50,11 +50,12 @@ def sampling_table(results: Path) -> tuple[Table, str]:
     if not made:
         raise FileNotFoundError(f"There are no rows of the table sampling in {results}; make them with run.py.")
     ends = _ends(results)
-    rows = [_line(row, made[row.name], made.get(TEACHER), speed, ends) for row in SAMPLING if row.name in made]
+    there = [row for row in SAMPLING if row.name in made]
+    rows = [_line(row, made[row.name], made.get(teacher_of(row)), speed, ends) for row in there]
     missing = [row.name for row in SAMPLING if row.name not in made]
     note = (
-        "Marked: outside the interval of the teacher of the same seeds. Seconds: official size, on the machine of "
-        "speed.json."
+        "Marked: outside the interval of the teacher of the same seeds; for a student asked for other guidance, of "
+        "the teacher that is guided so. Seconds: official size, on the machine of speed.json."
     )
     return Table(_header(), rows), note + (f"\n\nNot made yet: {', '.join(missing)}." if missing else "")
 
@@ -85,8 +86,8 @@ def check_sampling(results: Path) -> tuple[Table, int]:
 
 
 def looked_at() -> list[Row]:
-    """The rows of the teacher and its students."""
-    return [row for row in SAMPLING if row.name == TEACHER or row.model in STUDENTS]
+    """The rows of the teacher and its students, as they come."""
+    return [row for row in SAMPLING if row.name == TEACHER or (row.model in STUDENTS and row not in ASKED)]
 
 
 def _header() -> list[str]:

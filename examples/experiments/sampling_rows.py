@@ -60,6 +60,12 @@ def _smoothed(row: Row) -> Row:
     return Row(f"{row.name}, smoothed", row.kind, row.model, {**row.what, "settings": settings, "generic": False})
 
 
+def _guided(row: Row, scale: float) -> Row:
+    """A row with another guidance scale than the model's own."""
+    settings = {**row.what["settings"], "guidance_scale": scale}
+    return Row(f"{row.name}, guidance {scale:g}", row.kind, row.model, {**row.what, "settings": settings})
+
+
 STUDENTS = {f"student, {steps} steps": _student(steps) for steps in STUDENT_STEPS}
 WAYS = tuple(
     _way(solver, steps, guidance)
@@ -67,9 +73,21 @@ WAYS = tuple(
     for steps in (STEPS if solver == "DDIM" else FEWER_STEPS)
     for guidance in GUIDANCE
 )
+PLAIN_STUDENTS = {name: Row(name, "sampling", name, SMOOTH) for name in STUDENTS}
+# A student that is asked for other guidance than its teacher's own; and by its name, the teacher that is guided so.
+ASKED = tuple(_guided(PLAIN_STUDENTS["student, 2 steps"], scale) for scale in (1.0, 4.0))
+STRONGLY_GUIDED = _guided(_way("UniPC", 20, "interval"), 4.0)
+TEACHERS = dict(zip((row.name for row in ASKED), ("UniPC, 20 steps, none", STRONGLY_GUIDED.name), strict=True))
 SAMPLING = (
     *WAYS,
     _smoothed(_way("DDIM", 50, "interval")),
-    *(Row(name, "sampling", name, SMOOTH) for name in STUDENTS),
+    STRONGLY_GUIDED,
+    *PLAIN_STUDENTS.values(),
     *(Row(f"{name}, {dtype}", "sampling", name, {"dtype": dtype, **SMOOTH}) for dtype in DTYPES for name in STUDENTS),
+    *ASKED,
 )
+
+
+def teacher_of(row: Row) -> str:
+    """The row whose intervals a row is measured by."""
+    return TEACHERS.get(row.name, TEACHER)

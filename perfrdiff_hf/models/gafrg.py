@@ -42,6 +42,9 @@ EDITABLE_COMPONENTS = {
     "mapping": ("mapping",),
 }
 
+# A guidance scale that exceeds 1 by one is told apart from 1 like time steps that are so far apart.
+GUIDANCE_UNIT = 100
+
 
 @dataclass
 class GAFRGOutput(BaseOutput):
@@ -85,8 +88,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             statistics of the training data in its buffers. The official model reads them as they are.
         adaptive_norm: whether the condition `"personal"` also scales and shifts what every norm of a layer gives; see
             `GAFRGLayer`.
-        distilled: of a student: `num_inference_steps`, which it must take; `guidance_scale`, its teacher's, which is
-            built in; `weight_digests`, its teacher's, whose weight shifts it takes. None: no student.
+        distilled: of a student: `num_inference_steps`, which it must take; `guidance_scale`, its teacher's, and
+            `guidance_scales`, the least and the most that it can be asked for; `weight_digests`, its teacher's, whose
+            weight shifts it takes. None: no student.
 
     Raises:
         ValueError: if `conditions` is empty or names an unknown kind, lacks `"personal"` where `adaptive_norm` needs
@@ -160,7 +164,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             {kind: condition_projection(kind, width, hidden_size) for kind, width in self.condition_widths.items()}
         )
         self.time_proj = Timesteps(time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu")
+        guided = time_channels if distilled else None
+        self.time_embedding = TimestepEmbedding(time_channels, hidden_size, act_fn="silu", cond_proj_dim=guided)
         self.input_projection = nn.Linear(in_channels + (max_shown_frames is not None), hidden_size)
         self.query_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
         self.memory_positions = nn.Parameter(torch.rand(max_positions, hidden_size))
@@ -183,6 +188,8 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         for name, parameter in self.layers.named_parameters():
             if "modulation" in name:
                 nn.init.zeros_(parameter)  # the norms begin as they are without a style
+        if guided:
+            nn.init.zeros_(self.time_embedding.cond_proj.weight)  # a student begins as its teacher
         if position_init == "sinusoidal":
             self._begin_with_sinusoids()
 
@@ -298,14 +305,23 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         return torch.cat(tokens, dim=1)
 
     def cache_condition(
-        self, encoder_hidden_states: Tensor, weight_shifts: WeightShifts | None = None
+        self,
+        encoder_hidden_states: Tensor,
+        weight_shifts: WeightShifts | None = None,
+        guidance_scale: Tensor | float | None = None,
     ) -> ConditionCache:
         """Keys and values of a condition's tokens, to be shared by all denoising steps and all reactions.
 
         Args:
             encoder_hidden_states: `(conditions, tokens, hidden_size)` from `encode_condition`.
             weight_shifts: the listeners whose shifts hold; the forward call must get the same.
+            guidance_scale: the input of a student: one for all, or `(conditions,)`; None: its teacher's.
+
+        Raises:
+            ValueError: if shifts do not fit, there are too many tokens, or another model is given a guidance scale.
         """
+        if guidance_scale is not None and not self.config.distilled:
+            raise ValueError("guidance_scale is an input of students alone; this model is guided by the sampler.")
         if weight_shifts is not None:
             self._check_not_fused()
             weight_shifts.check_layers(self)
@@ -323,7 +339,14 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         # The style's token is the last.
         adaptive = self.layers if self.config.adaptive_norm else ()
         modulations = tuple(layer.modulate(encoder_hidden_states[:, -1]) for layer in adaptive)
-        return ConditionCache(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), modulations)
+        guidance = (self._guidance(guidance_scale, memory),) if self.config.distilled else ()
+        return ConditionCache(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), modulations, guidance)
+
+    def _guidance(self, guidance_scale: Tensor | float | None, like: Tensor) -> Tensor:
+        """The scale as the time embedding takes it: sinusoids of what exceeds 1, `(conditions, time_channels)`."""
+        scale = self.config.distilled["guidance_scale"] if guidance_scale is None else guidance_scale
+        scales = torch.as_tensor(scale, dtype=torch.float32, device=like.device).reshape(-1).expand(len(like))
+        return self.time_proj(GUIDANCE_UNIT * (scales - 1)).to(like.dtype)
 
     def forward(
         self,
@@ -360,7 +383,7 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
             cache = self.cache_condition(cache, weight_shifts)
         self.check_step(hidden_states, cache, weight_shifts, shown)
 
-        time_token = self._time_token(timestep, cache.num_conditions, hidden_states)
+        time_token = self._time_token(timestep, cache, hidden_states)
         if self.joins_shown_frames:
             marks = hidden_states.new_zeros(hidden_states.shape[:2]) if shown is None else shown.to(hidden_states)
             hidden_states = torch.cat([hidden_states, marks[..., None]], dim=-1)
@@ -375,9 +398,9 @@ class GAFRGTransformer1DModel(FusingMixin, ModelMixin, ConfigMixin, PeftAdapterM
         sample = shifted_linear(self.mapping, self.norm_out(hidden), shift_of(weight_shifts, "mapping"))
         return GAFRGOutput(sample=sample) if return_dict else (sample,)
 
-    def _time_token(self, timestep: Tensor | int, num_conditions: int, like: Tensor) -> Tensor:
-        steps = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(num_conditions)
-        token = self.time_embedding(self.time_proj(steps).to(like.dtype))
+    def _time_token(self, timestep: Tensor | int, cache: ConditionCache, like: Tensor) -> Tensor:
+        steps = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(cache.num_conditions)
+        token = self.time_embedding(self.time_proj(steps).to(like.dtype), *cache.guidance)
         return token[:, None] + self.memory_positions[:1]
 
     def check_step(

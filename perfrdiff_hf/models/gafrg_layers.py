@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
@@ -20,12 +20,14 @@ FRAME_CONDITIONS = ("audio", "coefficients", "speaker_emotion", "past_emotion")
 class ConditionCache:
     """Keys and values of a condition's tokens for every layer, each `(conditions, heads, tokens, head_size)`.
 
-    `modulations`, with layers that have adaptive norms, `(conditions, 6, hidden)` each; else empty.
+    `modulations`, with layers that have adaptive norms, `(conditions, 6, hidden)` each; else empty. `guidance`, of a
+    student, the guidance scale as its time embedding takes it, `(conditions, time_channels)`; else empty.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     modulations: tuple[Tensor, ...] = ()
+    guidance: tuple[Tensor, ...] = ()
 
     @property
     def num_conditions(self) -> int:
@@ -33,8 +35,7 @@ class ConditionCache:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> ConditionCache:
         """The same cache with `function` applied to every tensor."""
-        keys, values, modulations = (tuple(map(function, some)) for some in (self.keys, self.values, self.modulations))
-        return ConditionCache(keys, values, modulations)
+        return ConditionCache(*(tuple(map(function, getattr(self, field.name))) for field in fields(self)))
 
     @classmethod
     def concatenate(cls, caches: Sequence[ConditionCache]) -> ConditionCache:
@@ -48,11 +49,8 @@ class ConditionCache:
 
     @classmethod
     def _join(cls, caches: Sequence[ConditionCache], join: Callable[[tuple[Tensor, ...]], Tensor]) -> ConditionCache:
-        return cls(
-            keys=tuple(join(layer) for layer in zip(*(cache.keys for cache in caches))),
-            values=tuple(join(layer) for layer in zip(*(cache.values for cache in caches))),
-            modulations=tuple(join(layer) for layer in zip(*(cache.modulations for cache in caches))),
-        )
+        of_each = ([getattr(cache, field.name) for cache in caches] for field in fields(cls))
+        return cls(*(tuple(join(tensors) for tensors in zip(*some)) for some in of_each))
 
 
 class GAFRGAttention(nn.Module):

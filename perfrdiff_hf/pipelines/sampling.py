@@ -244,7 +244,7 @@ class WindowSampler:
         latents = latents * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
             inputs = scheduler.scale_model_input(latents, timestep)
-            is_guided = self.settings.is_guided(step, num_steps)
+            is_guided = self._is_guided(step, num_steps)
             predictions = self._predict(inputs, timestep, guided if is_guided else plain, known, is_guided)
             latents = scheduler.step(predictions, timestep, latents, **options).prev_sample
             latents = self._end_step(timestep, latents, predictions)
@@ -257,10 +257,15 @@ class WindowSampler:
 
     def _cache(self, tokens: Tensor, num_steps: int) -> tuple[ConditionCache | None, ConditionCache | None]:
         """The window's condition for steps without and with guidance, as far as such steps exist."""
-        plain = self.denoiser.cache_condition(tokens, self.weight_shifts)
-        if not any(self.settings.is_guided(step, num_steps) for step in range(num_steps)):
+        scale = self.settings.guidance_scale if self.denoiser.config.distilled else None
+        plain = self.denoiser.cache_condition(tokens, self.weight_shifts, scale)
+        if not any(self._is_guided(step, num_steps) for step in range(num_steps)):
             return plain, None
         return plain, ConditionCache.interleave([self.null_condition(tokens), plain])
+
+    def _is_guided(self, step: int, num_steps: int) -> bool:
+        """Whether a step takes two passes; to students the scale is an input."""
+        return not self.denoiser.config.distilled and self.settings.is_guided(step, num_steps)
 
     def null_condition(self, tokens: Tensor) -> ConditionCache:
         """Keys and values of the null condition, as many as `tokens`; computed once for a session."""

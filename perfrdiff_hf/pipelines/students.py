@@ -1,7 +1,8 @@
 """Distilled generators: how they are sampled, and what they refuse.
 
 A student predicts, at each of few time steps, where its teacher's whole guided sampler goes until the next of them. So
-it is sampled by plain DDIM without guidance, at exactly the steps that it was trained for.
+it is sampled by plain DDIM in one pass a step, at exactly the steps that it was trained for. The guidance scale is an
+input, within those with which its teacher was sampled.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def student_sampling(sampling: Mapping[str, Any], num_inference_steps: int) -> d
     kept = {name: value for name, value in sampling.items() if name not in ("guidance_interval", "eta")}
     if kept.get("binarise_action_units"):
         kept["smooth_action_units"] = True
-    return {**kept, "num_inference_steps": num_inference_steps, "guidance_scale": 1.0}
+    return {**kept, "num_inference_steps": num_inference_steps}
 
 
 def check_student(denoiser: Any, scheduler: Any, settings: SamplingSettings) -> None:
@@ -50,11 +51,16 @@ def check_student(denoiser: Any, scheduler: Any, settings: SamplingSettings) -> 
             f"num_inference_steps must be {steps}: this model was distilled for so many; given: "
             f"{settings.num_inference_steps}. Leave it out, or load another student, or the teacher."
         )
-    if settings.guidance_scale != 1:
+    least, most = told["guidance_scales"]
+    if not least <= settings.guidance_scale <= most:
         raise ValueError(
-            f"guidance_scale must be 1: this model was distilled with the guidance of its teacher "
-            f"({told['guidance_scale']:g}) built in; given: {settings.guidance_scale:g}. Leave it out, or load the "
-            "teacher."
+            f"guidance_scale must lie between {least:g} and {most:g}: this model was distilled for these; given: "
+            f"{settings.guidance_scale:g}. Leave it out, or load the teacher."
+        )
+    if settings.guidance_interval != (0.0, 1.0):
+        raise ValueError(
+            f"guidance_interval must be left out: that of the teacher is built in; given: "
+            f"{settings.guidance_interval}. Or load the teacher."
         )
     if settings.eta:
         raise ValueError(f"eta must be 0: a distilled model takes no noise between steps; given: {settings.eta}.")

@@ -82,6 +82,22 @@ def test_reactions_of_a_whole_pipeline_are_the_same_and_it_is_saved_as_it_was(pi
 
 
 @torch.no_grad()
+def test_a_student_is_exported_once_for_all_guidance(make_pipeline):
+    distilled = {"num_inference_steps": 2, "guidance_scale": 2.0, "guidance_scales": [1.0, 3.0]}
+    pipeline = make_pipeline(in_channels=83, max_shown_frames=5, distilled=distilled, sampling={"guidance_scale": 2.0})
+    denoiser = pipeline.denoiser
+    torch.nn.init.normal_(denoiser.time_embedding.cond_proj.weight)
+    tokens = some(2, 101, denoiser.config.hidden_size)
+    caches = [denoiser.cache_condition(tokens, None, scale) for scale in (1.0, 3.0)]
+    plain = [denoiser(some(4, 50, 83), 499, cache).sample for cache in caches]
+    assert not torch.allclose(*plain, atol=1e-3)
+    use_onnx_runtime(denoiser)
+    for cache, sample in zip(caches, plain):
+        torch.testing.assert_close(denoiser(some(4, 50, 83), 499, cache).sample, sample, atol=1e-4, rtol=0)
+    assert len(vars(denoiser)["forward"]._sessions) == 1
+
+
+@torch.no_grad()
 def test_changed_weights_are_exported_anew(pipeline):
     use_onnx_runtime(pipeline.denoiser)
     before = step(pipeline)

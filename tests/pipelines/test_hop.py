@@ -16,9 +16,10 @@ from perfrdiff_hf.pipelines.serving import serve
 
 FAST = {"num_reactions": 2, "num_inference_steps": 2}
 HOP = 12
+STUDENT = {"num_inference_steps": 2, "guidance_scale": 1.5, "guidance_scales": [1.0, 2.0]}
 
 
-@pytest.fixture(scope="module", params=[None, {"num_inference_steps": 2, "guidance_scale": 1.5}])
+@pytest.fixture(scope="module", params=[None, STUDENT])
 def live(make_pipeline, request) -> PerFRDiffPipeline:
     """A generator of 83 channels in standard scores that joins shown frames, and a student of such a one."""
     options = {"in_channels": 83, "max_shown_frames": 45, "standardised": True, "context_windows": 2}

@@ -24,10 +24,13 @@ def teacher(make_pipeline) -> PerFRDiffPipeline:
 def student(make_pipeline, teacher) -> PerFRDiffPipeline:
     """As training leaves one: other weights than its teacher's, and its teacher's digests."""
     edited = teacher.weight_shift_generator.config.edited_layers
-    distilled = {"num_inference_steps": STEPS, "guidance_scale": 3.0}
+    distilled = {"num_inference_steps": STEPS, "guidance_scale": 3.0, "guidance_scales": [1.0, 5.0]}
     distilled["weight_digests"] = teacher.denoiser.weight_digests(edited)
     pipeline = make_pipeline(
         in_channels=83, max_shown_frames=5, distilled=distilled, sampling={"num_reactions": 2, "guidance_scale": 3.0}
+    )
+    pipeline.register_modules(
+        **{name: teacher.components[name] for name in ("style_encoder", "weight_shift_generator")}
     )
     with torch.no_grad():
         for values in pipeline.denoiser.parameters():
@@ -36,12 +39,12 @@ def student(make_pipeline, teacher) -> PerFRDiffPipeline:
 
 
 def test_it_is_sampled_as_it_was_trained_unless_told_otherwise(student, speaker, histories, seeded, tmp_path):
-    assert student.sampling == {"num_reactions": 2, "num_inference_steps": STEPS, "guidance_scale": 1.0}
+    assert student.sampling == {"num_reactions": 2, "num_inference_steps": STEPS, "guidance_scale": 3.0}
     whole = student(**speaker, listener_history=histories, generator=seeded()).reactions
     assert whole.shape == (2, 2, 130, 25)
     binary = student_sampling({"binarise_action_units": True}, STEPS)
     assert binary["smooth_action_units"]  # what does not become 0 or 1 does not flicker either
-    explicit = {"num_inference_steps": STEPS, "guidance_scale": 1.0}
+    explicit = {"num_inference_steps": STEPS, "guidance_scale": 3.0}
     assert torch.equal(student(**speaker, listener_history=histories, generator=seeded(), **explicit).reactions, whole)
     student.save_pretrained(tmp_path)
     loaded = PerFRDiffPipeline.from_pretrained(tmp_path)
@@ -58,7 +61,9 @@ def test_it_is_sampled_as_it_was_trained_unless_told_otherwise(student, speaker,
             {"num_inference_steps": 10},
             "num_inference_steps must be 4: this model was distilled .*; given: 10",
         ),
-        ({"guidance_scale": 3.0}, r"guidance_scale must be 1: .* its teacher \(3\) built in; given: 3"),
+        ({"guidance_scale": 0.5}, "guidance_scale must lie between 1 and 5: .* distilled for these; given: 0.5"),
+        ({"guidance_scale": 7.5}, "guidance_scale must lie between 1 and 5: .* distilled for these; given: 7.5"),
+        ({"guidance_interval": (0.0, 0.5)}, r"guidance_interval must be left out: .* given: \(0.0, 0.5\)"),
         ({"eta": 0.5}, "eta must be 0: a distilled model takes no noise between steps; given: 0.5"),
     ],
 )
@@ -67,6 +72,41 @@ def test_what_it_was_not_trained_for_is_refused(student, speaker, settings, mess
         student(**speaker, **settings)
     with pytest.raises(ValueError, match=message):
         student.stream(**settings)
+
+
+@torch.no_grad()
+def test_guidance_is_an_input_that_costs_no_second_pass(student, speaker, histories, seeded, monkeypatch):
+    torch.nn.init.normal_(student.denoiser.time_embedding.cond_proj.weight)
+    rows, denoise = [], student.denoiser.forward
+
+    def watched(hidden_states, *arguments, **options):
+        rows.append(len(hidden_states))
+        return denoise(hidden_states, *arguments, **options)
+
+    monkeypatch.setattr(student.denoiser, "forward", watched)
+    told = {"listener_history": histories, "num_reactions": 2}
+    first, second = (
+        student(**speaker, **told, generator=seeded(), guidance_scale=scale).reactions for scale in (1.0, 5.0)
+    )
+    assert set(rows) == {4}  # two speakers, two reactions each
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@torch.no_grad()
+def test_each_condition_has_its_own_guidance(student, teacher):
+    random = torch.Generator().manual_seed(2)
+    tokens, noisy = torch.randn(2, 101, 32, generator=random), torch.randn(4, 50, 83, generator=random)
+    step = student.denoiser
+    both = step(noisy, 300, step.cache_condition(tokens, guidance_scale=torch.tensor([1.0, 4.0]))).sample
+    for row, scale in ((0, 1.0), (1, 4.0)):
+        alone = step(
+            noisy[2 * row : 2 * row + 2], 300, step.cache_condition(tokens[row : row + 1], None, scale)
+        ).sample
+        torch.testing.assert_close(both[2 * row : 2 * row + 2], alone)
+    usual = step(noisy, 300, tokens).sample
+    torch.testing.assert_close(usual, step(noisy, 300, step.cache_condition(tokens, None, 3.0)).sample)
+    with pytest.raises(ValueError, match="guidance_scale is an input of students alone"):
+        teacher.denoiser.cache_condition(tokens, None, 3.0)
 
 
 @pytest.mark.parametrize("kind", [LCMScheduler, UniPCMultistepScheduler, DDIMScheduler])
@@ -110,7 +150,8 @@ def test_a_listener_fused_or_exported_reacts_as_shifted(student, speaker, histor
 
 
 def test_one_evaluation_gives_what_it_predicts(make_pipeline, speaker, seeded, monkeypatch):
-    pipeline = make_pipeline(distilled={"num_inference_steps": 1, "guidance_scale": 2.0})
+    distilled = {"num_inference_steps": 1, "guidance_scale": 2.0, "guidance_scales": [1, 3]}
+    pipeline = make_pipeline(distilled=distilled, sampling={"guidance_scale": 2.0})
     given, denoise = [], pipeline.denoiser.forward
 
     def watched(*arguments, **options):

@@ -83,6 +83,7 @@ def batch(pipeline: PerFRDiffPipeline) -> dict[str, Tensor]:
         "timestep": torch.zeros(ROWS, dtype=torch.long),
         "dropped": torch.zeros(ROWS, kinds, dtype=torch.bool),
         "generic": torch.tensor([False, True, False]),
+        "guidance_scale": torch.tensor([2.0, 3.0, 1.0]),
         "shown_frames": torch.tensor([SHOWN, SHOWN, 0]),
     }
 
@@ -95,10 +96,10 @@ def test_its_teacher_goes_where_the_sampler_goes(pipeline, settings, batch):
     states = objective_.teacher_states(batch, shown, counts, shifts)
     assert states.shape == (ROWS, 3, 50, 83) and torch.equal(states[:, 0], batch["noise"][:, 0])
     denoiser, tokens = pipeline.denoiser, objective_.encode(pipeline.denoiser, batch)
-    sampling = SamplingSettings(1, 4, 2.0, (0.0, 0.5))
     seen: list[Tensor] = []
-    for row in range(ROWS):
+    for row, scale in enumerate(batch["guidance_scale"].tolist()):
         seen.clear()
+        sampling = SamplingSettings(1, 4, scale, (0.0, 0.5))
         count = int(counts[row])
         held = denoiser.from_scores(shown[row, :count])[None, None] if count else None
         sampler = WindowSampler(
@@ -151,6 +152,27 @@ def test_its_targets_lead_from_where_the_teacher_was_to_where_it_goes(pipeline, 
         torch.testing.assert_close(landed, states[:, place + 1], atol=1e-4, rtol=0)
 
 
+@torch.no_grad()
+def test_it_begins_as_its_teacher_whatever_guidance_it_is_asked_for(pipeline, settings, batch):
+    objective_ = objective(pipeline, settings)
+    teacher, student = pipeline.denoiser, objective_.trained.eval()
+    tokens, noisy = objective_.encode(teacher, batch), batch["noise"][:, 0]
+    cache = student.cache_condition(tokens, guidance_scale=batch["guidance_scale"])
+    assert torch.equal(student(noisy, 500, cache).sample, teacher(noisy, 500, tokens).sample)
+
+
+@torch.no_grad()
+def test_half_of_the_windows_are_taught_the_usual_guidance(pipeline, settings):
+    stage, recipe = StudentDenoiserStage(), build(TrainingConfig, copy.deepcopy(settings))
+    draws, random = stage.draws(recipe, objective(pipeline, settings)), torch.Generator().manual_seed(0)
+    example = {"reactions": torch.zeros(1, 50, 83)}
+    scales = torch.stack([draws(example, random)["guidance_scale"] for _ in range(2000)])
+    usual = scales == 2.0
+    assert 0.45 < usual.float().mean() < 0.55
+    others = scales[~usual]
+    assert 1.0 <= others.min() < 1.05 and 2.95 < others.max() <= 3.0 and abs(others.mean() - 2.0) < 0.1
+
+
 def test_it_learns_and_its_teacher_does_not(pipeline, settings, batch):
     objective_ = objective(pipeline, settings).train()
     teacher = copy.deepcopy(pipeline.denoiser.state_dict())
@@ -164,6 +186,7 @@ def test_it_learns_and_its_teacher_does_not(pipeline, settings, batch):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
+    assert objective_.trained.time_embedding.cond_proj.weight.abs().max() > 1e-3  # it begins as nothing
     assert all(torch.equal(values, teacher[name]) for name, values in pipeline.denoiser.state_dict().items())
     assert all(part.training is False for part in objective_.frozen.values())
 
@@ -188,7 +211,8 @@ def test_the_whole_training_leaves_a_pipeline_that_teaches_no_other(settings, sm
     cache = small_world.parent / "cache"
     run_training(TrainingJob("all", build(TrainingConfig, settings), small_world, tmp_path / "run", cache))
     student = PerFRDiffPipeline.from_pretrained(str(tmp_path / "run" / "model"))
-    assert student.sampling["num_inference_steps"] == 2 and student.sampling["guidance_scale"] == 1.0
+    assert student.sampling["num_inference_steps"] == 2 and student.sampling["guidance_scale"] == 2.0
+    assert student.denoiser.config.distilled["guidance_scales"] == [1.0, 3.0]
     assert student.is_personal and student.scheduler.config.timestep_spacing == "trailing"
     parts = {stage.name: stage.model for stage in get_system("student").stages}
     loaded = {name: kind.from_pretrained(str(tmp_path / "run" / name)) for name, kind in parts.items()}
@@ -226,6 +250,7 @@ def test_the_whole_training_leaves_a_pipeline_that_teaches_no_other(settings, sm
         ({"num_inference_steps": 3}, r"teacher_steps must be a multiple of num_inference_steps \(3\); given: 20"),
         ({"teacher_steps": 0}, "teacher_steps must be at least 1"),
         ({"generic": 1.5}, r"generic must lie in \[0, 1\]; given: 1.5"),
+        ({"guidance_reach": 0.5}, "guidance_reach must be at least 1; given: 0.5"),
     ],
 )
 def test_impossible_distillations_are_refused(told, message):

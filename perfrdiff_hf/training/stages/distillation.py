@@ -8,6 +8,9 @@ as many steps as the teacher it is guidance distillation alone: one pass for eac
 
 The teacher goes its way with UniPC (Zhao et al., 2023): in 20 steps it ends nearer to where endless steps would lead
 than DDIM does, and keeps more of the differences between reactions (docs/live.md).
+
+The guidance scale is an input of the student (Meng et al., 2023): in half of the windows it is the one with which the
+teacher is sampled otherwise, and in the others any within a range.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ class Distillation:
         num_inference_steps: evaluations that the student takes.
         teacher_steps: denoising steps of the teacher, a multiple of those and a divisor of the diffusion's time steps.
         generic: the part of the windows in which the teacher reacts without a listener.
+        guidance_reach: up to which guidance the student can be asked for, as a multiple of its teacher's; no guidance,
+            a scale of 1, counts as none.
 
     Raises:
         ValueError: if a value is out of range.
@@ -53,6 +58,7 @@ class Distillation:
     num_inference_steps: int = 4
     teacher_steps: int = 20
     generic: float = 0.25
+    guidance_reach: float = 2.0
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "num_inference_steps", "teacher_steps")
@@ -63,6 +69,8 @@ class Distillation:
             )
         if not 0 <= self.generic <= 1:
             raise ValueError(f"generic must lie in [0, 1]; given: {self.generic}.")
+        if self.guidance_reach < 1:
+            raise ValueError(f"guidance_reach must be at least 1; given: {self.guidance_reach}.")
 
     @property
     def steps_each(self) -> int:
@@ -81,6 +89,12 @@ def teacher_settings(recipe: Recipe) -> SamplingSettings:
     return SamplingSettings(**{**told, "num_inference_steps": Distillation.of(recipe).teacher_steps})
 
 
+def guidance_scales(recipe: Recipe) -> tuple[float, float]:
+    """The least and the most that a student can be asked for."""
+    reach = Distillation.of(recipe).guidance_reach * (teacher_settings(recipe).guidance_scale - 1)
+    return min(1.0, 1 + reach), max(1.0, 1 + reach)
+
+
 def student_scheduler(recipe: Recipe) -> DDIMScheduler:
     """DDIM as the teacher has it, with trailing time steps: those of few steps are among those of many."""
     return DDIMScheduler.from_config(new_scheduler(recipe).config, timestep_spacing="trailing")
@@ -92,20 +106,29 @@ def teacher_scheduler(scheduler: DDIMScheduler) -> UniPCMultistepScheduler:
 
 
 class StudentDraws:
-    """What other draws leave to chance, and `generic` `()`: whether a window is one without a listener.
+    """What other draws leave to chance, and two more, each `()`.
+
+    `generic`: whether a window is one without a listener; `guidance_scale`: with which its teacher is guided.
 
     Args:
         others: the other draws.
-        generic: how often it is.
+        generic: how often a window is.
+        usual_scale: the guidance scale of half of the windows.
+        scales: the least and the most of the others.
     """
 
-    def __init__(self, others: Draws, generic: float):
+    def __init__(self, others: Draws, generic: float, usual_scale: float, scales: tuple[float, float]):
         self.others = others
         self.generic = generic
+        self.usual_scale = usual_scale
+        self.scales = scales
 
     def __call__(self, example: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         drawn = self.others(example, generator)
-        return drawn | {"generic": torch.rand((), generator=generator) < self.generic}
+        generic, unusual, place = torch.rand(3, generator=generator)
+        least, most = self.scales
+        scale = torch.where(unusual < 0.5, least + place * (most - least), self.usual_scale)
+        return drawn | {"generic": generic < self.generic, "guidance_scale": scale}
 
 
 class StudentObjective(DenoisingObjective):
@@ -147,7 +170,7 @@ class StudentObjective(DenoisingObjective):
         return self.trained
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Batch: see `denoising_loss`, with `k` = 1; `history` (b, frames, 58); `generic` (b,)."""
+        """Batch: see `denoising_loss`, with `k` = 1; `history` (b, frames, 58); `generic`, `guidance_scale` (b,)."""
         with torch.no_grad():
             shown, counts = self.shown(batch)
             shifts = self.shifts(batch)
@@ -155,7 +178,7 @@ class StudentObjective(DenoisingObjective):
             targets = self.targets(states)
         steps = self.distillation.num_inference_steps
         timesteps = self.timesteps.to(counts.device)
-        cache = self.trained.cache_condition(self.encode(self.trained, batch), shifts)
+        cache = self.trained.cache_condition(self.encode(self.trained, batch), shifts, batch["guidance_scale"])
         predicted = self.predict(
             self.trained,
             states[:, :-1].flatten(0, 1),
@@ -207,7 +230,7 @@ class StudentObjective(DenoisingObjective):
         states = [state]
         for step, timestep in enumerate(scheduler.timesteps):
             cache = guided if self.teaching.is_guided(step) else plain
-            clean = self.predict(teacher, state, timestep, cache, shown, counts, shifts)
+            clean = self.predict(teacher, state, timestep, cache, shown, counts, shifts, batch["guidance_scale"])
             state = scheduler.step(self._clipped(clean), timestep, state).prev_sample
             if (step + 1) % told.steps_each == 0:
                 states.append(state)
@@ -238,6 +261,7 @@ class StudentObjective(DenoisingObjective):
         shown: Tensor,
         counts: Tensor,
         shifts: WeightShifts,
+        scales: Tensor | None = None,
     ) -> Tensor:
         """The clean windows `(rows, w, channels)` as `WindowSampler` predicts them: guided, joined to shown frames.
 
@@ -249,6 +273,7 @@ class StudentObjective(DenoisingObjective):
             shown: `(rows, w, channels)`.
             counts: `(rows,)`.
             shifts: of the listeners; their rows stand together.
+            scales: `(rows,)` of the guidance, where there is some.
         """
         halves = cache.num_conditions // len(states)
         marks = self._marks(counts, states.shape[1])
@@ -256,8 +281,9 @@ class StudentObjective(DenoisingObjective):
         told = {"shown": marks.repeat_interleave(halves, dim=0)} if denoiser.joins_shown_frames else {}
         predicted = denoiser(rows, timestep, cache, weight_shifts=shifts, **told).sample.to(states.dtype)
         if halves == 2:
+            assert scales is not None
             unconditional, conditional = predicted.unflatten(0, (-1, 2)).unbind(1)
-            predicted = unconditional + self.teaching.guidance_scale * (conditional - unconditional)
+            predicted = unconditional + scales[:, None, None] * (conditional - unconditional)
         return join_shown(predicted, shown, counts)
 
     def _marks(self, counts: Tensor, frames: int) -> Tensor:

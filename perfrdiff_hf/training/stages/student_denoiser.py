@@ -1,4 +1,4 @@
-"""Stage `student_denoiser`: a copy of the generator learns to need few evaluations and no guidance."""
+"""Stage `student_denoiser`: a copy of the generator learns to need few evaluations, of one pass each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .distillation import (
     Distillation,
     StudentDraws,
     StudentObjective,
+    guidance_scales,
     student_scheduler,
     teacher_settings,
 )
@@ -67,9 +68,11 @@ class StudentDenoiserStage(DenoisingStage):
         settings["distilled"] = {
             "num_inference_steps": told.num_inference_steps,
             "guidance_scale": teacher_settings(recipe).guidance_scale,
+            "guidance_scales": list(guidance_scales(recipe)),
         }
         student = GAFRGTransformer1DModel(**settings)
-        student.load_state_dict(teacher.state_dict())
+        # What the student has more is how it takes the guidance scale, which begins as nothing.
+        student.load_state_dict(student.state_dict() | teacher.state_dict())
         return student
 
     def look_at_data(self, model: GAFRGTransformer1DModel, corpus: Corpus, recipe: Recipe, parts: Parts) -> None:
@@ -97,11 +100,12 @@ class StudentDenoiserStage(DenoisingStage):
         )
 
     def draws(self, recipe: Recipe, objective: Any) -> Draws:
-        """Noise, which conditions go missing, noise on the style, and which windows have no listener."""
+        """Noise, which conditions go missing, noise on the style, which windows have no listener, and the guidance."""
         of_diffusion, length = super().draws(recipe, objective), recipe.data.style_noise
         width = objective.frozen["style_encoder"].config.style_size
         others = StyleDraws(of_diffusion, length, width) if length else of_diffusion
-        return StudentDraws(others, Distillation.of(recipe).generic)
+        usual = teacher_settings(recipe).guidance_scale
+        return StudentDraws(others, Distillation.of(recipe).generic, usual, guidance_scales(recipe))
 
     def figures(self, objective: Any, validation: Validation) -> dict[str, float]:
         """FRCorr and FRdist of the student's reactions to a fixed set of clips, on PMAFRG."""
