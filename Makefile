@@ -27,11 +27,12 @@ tools: install
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(TOOLS) axe-core@4.14.1 \
 		gltf-validator@2.0.0-dev.3.10
 
-# Tests start processes of their own, and two threads on one busy core wait for each other.
+# Two processes, each of which takes whole files: tests of a file share what was trained for them. They start processes of
+# their own, and two threads on one busy core wait for each other.
 test: export AXE_CORE = $(CURDIR)/$(TOOLS)/node_modules/axe-core/axe.min.js
 test: export GLTF_VALIDATOR = $(CURDIR)/$(TOOLS)/node_modules/gltf-validator
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ TRAINING = ["tensorboard>=2.18", "scikit-learn>=1.5"]
 PEFT = ["peft>=0.18"]
 ONNX = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"]
 DOCUMENTATION = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]
-DEVELOPMENT = ["pytest>=8", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3", "playwright>=1.50"]
+DEVELOPMENT = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.15", "tslearn>=0.6.3", "playwright>=1.50"]
 
 DATA_FOLDERS = {"perfrdiff_hf.model_cards": "model_cards", "perfrdiff_hf.configs": "examples/configs"}
 
