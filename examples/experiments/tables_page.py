@@ -9,6 +9,7 @@ from paper_rows import TABLES
 from paper_tables import check_tables, paper_table, read_table
 
 
+MEASURING = "measuring"
 ASKED = {
     "1": "Table 1: how good are reactions?",
     "2": "Table 2: what do sound and face add?",
@@ -37,10 +38,24 @@ def page(results: Path) -> str:
     parts = [HEAD]
     for name in known:
         parts += [f"## {ASKED[name]}", table_1.page(results) if name == "1" else _table(name, results)]
-    parts += ["## The claims", check_tables(results)[0].markdown()]
+    parts += ["## The claims", check_tables(results)[0].markdown(), "## What it took", _took(known, results)]
     return "\n\n".join(parts) + "\n"
 
 
 def _table(name: str, results: Path) -> str:
     table, note = paper_table(name, results)
     return f"{table.markdown()}\n\n{note}"
+
+
+def _took(names: list[str], results: Path) -> str:
+    """The hours of all rows together; a stage that several rows share is told in each of them, and counts once."""
+    runs = [run for name in names for row in read_table(name, results)[0] for run in row.runs]
+    stages = {(run["seed"], *told) for run in runs for told in run["seconds"].items() if told[0] != MEASURING}
+    training = sum(seconds for *_, seconds in stages) / 3600
+    measuring = sum(run["seconds"][MEASURING] for run in runs) / 3600
+    threads = " or ".join(map(str, sorted({run["machine"]["threads"] for run in runs})))
+    return (
+        f"One row after the other: {training + measuring:.1f} hours, {training:.1f} for training and {measuring:.1f} "
+        f"for measuring, with {threads} thread{'s' * (threads != '1')}. What rows share is counted once. Two of them "
+        "at a time, as on two cores, take half as long."
+    )

@@ -218,6 +218,19 @@ def test_all_tables_stand_on_one_page(place):
     assert "other settings" not in page
 
 
+def test_hours_that_rows_share_are_counted_once(tmp_path):
+    import tables_page
+
+    (tmp_path / "table3").mkdir()
+    for seed in (0, 1):
+        for name in ("generic", unguided("generic")):
+            made = claim(name, [0.1, 0.2, 0.3]) | {"seed": seed, "machine": {"threads": 1}, "command": "python run.py"}
+            made["seconds"] = {"denoiser": 3600.0 * (1 + seed), "measuring": 1800.0}
+            (tmp_path / "table3" / f"{run.folder_name(name)}-seed{seed}.json").write_text(json.dumps(made))
+    page = tables_page.page(tmp_path)
+    assert "5.0 hours, 3.0 for training and 2.0 for measuring, with 1 thread." in page
+
+
 def test_settings_that_differ_from_the_recipe_are_told(tmp_path):
     import paper_tables
 
