@@ -153,8 +153,13 @@ def train(output: Path, extent: Extent, seed: int) -> None:
 
     config, settings = configs_folder() / "demo.yaml", {"seed": str(seed), **extent.settings}
     processes = 1 if torch.cuda.is_available() else extent.processes
-    for stage in PERFRDIFF.stage_names:
-        train_stage(stage, output / "training", config, output / "world", settings, processes, output / "cache")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more of them add in another order, and training would end elsewhere with other cores
+    try:
+        for stage in PERFRDIFF.stage_names:
+            train_stage(stage, output / "training", config, output / "world", settings, processes, output / "cache")
+    finally:
+        torch.set_num_threads(threads)
     copy_folder(output / "training" / "model", output / "model")
 
 

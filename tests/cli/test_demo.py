@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
@@ -50,11 +51,15 @@ def test_what_is_quick_stands_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def train_stage(stage: str, output_dir: Path, config: Path, data_dir: Path, settings: dict, *rest: object) -> None:
         trained.append((stage, settings[f"stages.{stage}.max_steps"]))
         assert rest[0] == 1 and load_world(data_dir).size == world.SIZES["quick"]
+        assert torch.get_num_threads() == 1  # with any number of cores, the same figures
         raise ChildProcessError("enough")
 
     monkeypatch.setattr(processes, "train_stage", train_stage)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     refused("demo", "--quick", "--output", tmp_path / "out", match="enough")
-    assert trained == [("emotion_vae", "20")]
+    assert trained == [("emotion_vae", "20")] and torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     refused("demo", "--output", tmp_path / "out", match="holds a world of another size")
     assert set(demo.QUICK.settings) == {f"stages.{stage}.max_steps" for stage in PERFRDIFF.stage_names}
 
