@@ -78,10 +78,10 @@ PAPER: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 NOTE = (
-    "Means over seeds; 95 % intervals and paired tests (flipped signs) of {measure} over {listeners} listeners; p "
-    "after Holm's correction for {tests} comparisons of rows, and for {controls} of rows with their controls. "
-    "*paper*: printed figures, of REACT2024: another data set, another scale. Rows in italics are controls of the row "
-    "above."
+    "Means over seeds, differences over the seeds that both rows have; 95 % intervals and paired tests (flipped "
+    "signs) of {measure} over {listeners} listeners; p after Holm's correction for {tests} comparisons of rows, and "
+    "for {controls} of rows with their controls. *paper*: printed figures, of REACT2024: another data set, another "
+    "scale. Rows in italics are controls of the row above."
 )
 
 
@@ -112,9 +112,15 @@ class Made:
         first, *others = (run["figures"]["systems"] for run in self.runs)
         return [name for name in first if name != self.own and all(name in other for other in others)]
 
-    def of(self, measure: str, system: str | None = None) -> np.ndarray:
-        """One value a listener, the mean over seeds; NaN where there is none."""
-        values = [run["figures"]["systems"][system or self.own]["listeners"].get(measure) for run in self.runs]
+    @property
+    def seeds(self) -> set[int]:
+        """Of the runs."""
+        return {run["seed"] for run in self.runs}
+
+    def of(self, measure: str, system: str | None = None, seeds: set[int] | None = None) -> np.ndarray:
+        """One value a listener, the mean over all seeds or over some; NaN where there is none."""
+        runs = [run for run in self.runs if seeds is None or run["seed"] in seeds]
+        values = [run["figures"]["systems"][system or self.own]["listeners"].get(measure) for run in runs]
         if None in values:
             return np.full(len(self.runs[0]["figures"]["listeners"]), np.nan)
         return np.array(values, dtype=np.float64).mean(axis=0)
@@ -161,12 +167,18 @@ def _seedless(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def comparisons(name: str, made: list[Made]) -> dict[tuple[str, str], Difference]:
-    """For pairs (row, reference): the mean difference, its interval, and p, corrected for all pairs of the table."""
+    """For pairs (row, reference): the mean difference, its interval, and p, corrected for all pairs of the table.
+
+    Over the seeds that both have: one that only one of them has would bring its luck in, and not the other's.
+    """
     rows, measure = {row.name: row for row in made}, COMPARED.get(name, PERSONAL)
     tests: dict[tuple[str, str], PairedTest] = {}
     for row, reference in _pairs(name):
-        if row in rows and reference in rows and (row, reference) not in tests and (reference, row) not in tests:
-            tests[row, reference] = paired_test(rows[row].of(measure), rows[reference].of(measure))
+        if row not in rows or reference not in rows or (row, reference) in tests or (reference, row) in tests:
+            continue
+        if both := rows[row].seeds & rows[reference].seeds:
+            of_row, of_reference = (rows[one].of(measure, seeds=both) for one in (row, reference))
+            tests[row, reference] = paired_test(of_row, of_reference)
     return _corrected(tests)
 
 

@@ -224,7 +224,7 @@ def test_hours_that_rows_share_are_counted_once(tmp_path):
     (tmp_path / "table3").mkdir()
     for seed in (0, 1):
         for name in ("generic", unguided("generic")):
-            made = claim(name, [0.1, 0.2, 0.3]) | {"seed": seed, "machine": {"threads": 1}, "command": "python run.py"}
+            made = claim(name, [0.1, 0.2, 0.3], seed) | {"machine": {"threads": 1}, "command": "python run.py"}
             made["seconds"] = {"denoiser": 3600.0 * (1 + seed), "measuring": 1800.0}
             (tmp_path / "table3" / f"{run.folder_name(name)}-seed{seed}.json").write_text(json.dumps(made))
     page = tables_page.page(tmp_path)
@@ -322,7 +322,7 @@ def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     assert "table 3: weight editing, low rank > generic" in printed
 
 
-def claim(name: str, values: list[float], **controls: list[float]) -> dict[str, Any]:
+def claim(name: str, values: list[float], seed: int = 0, **controls: list[float]) -> dict[str, Any]:
     figures = {
         "system": "own",
         "systems": {
@@ -332,7 +332,29 @@ def claim(name: str, values: list[float], **controls: list[float]) -> dict[str, 
         "listeners": [str(number) for number in range(len(values))],
     }
     told = {"data": {"train": "1"}, "training": {"seed": 0}}
-    return {"row": name, "seconds": {"measuring": 1.0}, "configuration": told, "figures": figures}
+    return {"row": name, "seed": seed, "seconds": {"measuring": 1.0}, "configuration": told, "figures": figures}
+
+
+def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path):
+    import paper_tables
+
+    low = [0.1 * number for number in range(16)]
+    (tmp_path / "table3").mkdir()
+
+    def keep(name: str, seed: int, gain: float) -> None:
+        path = tmp_path / "table3" / f"{run.folder_name(name)}-seed{seed}.json"
+        path.write_text(json.dumps(claim(name, [value + gain for value in low], seed)))
+
+    for seed, gain in enumerate((0.5, 0.3, -9.0)):
+        keep(RECIPE, seed, gain)
+    for seed in (0, 1):
+        keep("input p", seed, 0.1)
+    keep("fine-tuning", 3, 0.0)
+    made = paper_tables.read_table("3", tmp_path)[0]
+    tested = paper_tables.comparisons("3", made)
+    assert tested["input p", RECIPE][0] == pytest.approx(-0.3)
+    assert not any("fine-tuning" in pair for pair in tested)  # no seed in common
+    assert made[0].of("FRCorr PMAFRG").mean() == pytest.approx(np.mean(low) - 8.2 / 3)
 
 
 def test_claims_fall_as_the_figures_say(tmp_path):
