@@ -56,6 +56,5 @@ def _took(names: list[str], results: Path) -> str:
     threads = " or ".join(map(str, sorted({run["machine"]["threads"] for run in runs})))
     return (
         f"One row after the other: {training + measuring:.1f} hours, {training:.1f} for training and {measuring:.1f} "
-        f"for measuring, with {threads} thread{'s' * (threads != '1')}. What rows share is counted once. Two of them "
-        "at a time, as on two cores, take half as long."
+        f"for measuring, with {threads} thread{'s' * (threads != '1')}. What rows share is counted once."
     )
