@@ -7,9 +7,10 @@ rest on listeners; the p-values of a table are corrected for the number of its c
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from paper_rows import (
@@ -29,7 +30,7 @@ from perfrdiff_hf.baselines.oracles import ORACLE_NAMES
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, NO_MOVEMENT, ONE_SHIFT
 from perfrdiff_hf.evaluation.reacting import folder_name
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
-from perfrdiff_hf.metrics.statistics import PairedTest, bootstrap_interval, holm, paired_test
+from perfrdiff_hf.metrics.statistics import bootstrap_interval, holm, paired_test
 
 
 MEASURES = ("FRCorr MAFRG", "FRCorr PMAFRG", "FRdist MAFRG", "FRdist PMAFRG", "FRDiv")
@@ -80,13 +81,51 @@ PAPER: dict[str, dict[str, tuple[float, ...]]] = {
 NOTE = (
     "Means over seeds, differences over the seeds that both rows have; 95 % intervals and paired tests (flipped "
     "signs) of {measure} over {listeners} listeners; p after Holm's correction for {tests} comparisons of rows, and "
-    "for {controls} of rows with their controls. *paper*: printed figures, of REACT2024: another data set, another "
-    "scale. Rows in italics are controls of the row above."
+    "for {controls} of rows with their controls. *seeds differ*: not every training seed puts the two in the same "
+    "order, and the test over listeners does not see that. *paper*: printed figures, of REACT2024: another data set, "
+    "another scale. Rows in italics are controls of the row above."
 )
 
 
-# Of two rows: the mean, its interval, and p.
-Difference = tuple[float, float, float, float]
+# What comparisons are told apart by.
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Difference(NamedTuple):
+    """How far a row lies above another.
+
+    Args:
+        value: the mean over listeners.
+        low: end of its interval.
+        high: end of its interval.
+        p: of a paired test over listeners, corrected for the comparisons that it is one of.
+        of_seeds: the mean over listeners with each training seed.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    of_seeds: tuple[float, ...]
+
+    def __neg__(self) -> Difference:
+        return Difference(-self.value, -self.high, -self.low, self.p, tuple(-value for value in self.of_seeds))
+
+    def __str__(self) -> str:
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+    @property
+    def seeds_differ(self) -> bool:
+        """Whether seeds put the two in different orders. Intervals and p rest on listeners and do not see it."""
+        return min(self.of_seeds) < 0 < max(self.of_seeds)
+
+    def says(self, most_p: float) -> str:
+        """What it means for the claim that the row lies above the other."""
+        if not self.p < most_p:
+            return "not shown"
+        if self.seeds_differ:
+            return "seeds differ"
+        return "holds" if self.value > 0 else "the other way round"
 
 
 @dataclass(frozen=True)
@@ -117,13 +156,17 @@ class Made:
         """Of the runs."""
         return {run["seed"] for run in self.runs}
 
-    def of(self, measure: str, system: str | None = None, seeds: set[int] | None = None) -> np.ndarray:
-        """One value a listener, the mean over all seeds or over some; NaN where there is none."""
-        runs = [run for run in self.runs if seeds is None or run["seed"] in seeds]
+    def of(self, measure: str, system: str | None = None) -> np.ndarray:
+        """One value a listener, the mean over seeds; NaN where there is none."""
+        return self.by_seed(measure, system).mean(axis=0)
+
+    def by_seed(self, measure: str, system: str | None = None, seeds: set[int] | None = None) -> np.ndarray:
+        """`(seeds, listeners)`, of all seeds or of some, in their order; NaN where there is none."""
+        runs = sorted((run for run in self.runs if seeds is None or run["seed"] in seeds), key=lambda run: run["seed"])
         values = [run["figures"]["systems"][system or self.own]["listeners"].get(measure) for run in runs]
         if None in values:
-            return np.full(len(self.runs[0]["figures"]["listeners"]), np.nan)
-        return np.array(values, dtype=np.float64).mean(axis=0)
+            return np.full((len(runs), len(self.runs[0]["figures"]["listeners"])), np.nan)
+        return np.array(values, dtype=np.float64)
 
     def minutes(self) -> float:
         """Of one seed, for what the row trains itself or shares, and its measuring."""
@@ -172,14 +215,14 @@ def comparisons(name: str, made: list[Made]) -> dict[tuple[str, str], Difference
     Over the seeds that both have: one that only one of them has would bring its luck in, and not the other's.
     """
     rows, measure = {row.name: row for row in made}, COMPARED.get(name, PERSONAL)
-    tests: dict[tuple[str, str], PairedTest] = {}
+    apart: dict[tuple[str, str], np.ndarray] = {}
     for row, reference in _pairs(name):
-        if row not in rows or reference not in rows or (row, reference) in tests or (reference, row) in tests:
+        if row not in rows or reference not in rows or (row, reference) in apart or (reference, row) in apart:
             continue
         if both := rows[row].seeds & rows[reference].seeds:
-            of_row, of_reference = (rows[one].of(measure, seeds=both) for one in (row, reference))
-            tests[row, reference] = paired_test(of_row, of_reference)
-    return _corrected(tests)
+            of_row, of_reference = (rows[one].by_seed(measure, seeds=both) for one in (row, reference))
+            apart[row, reference] = of_row - of_reference
+    return differences(apart)
 
 
 def _pairs(name: str) -> list[tuple[str, str]]:
@@ -189,22 +232,31 @@ def _pairs(name: str) -> list[tuple[str, str]]:
     return pairs + [(row, reference) for table, row, reference, _ in CLAIMS if table == name]
 
 
-def _corrected(tests: dict[tuple[str, str], PairedTest]) -> dict[tuple[str, str], Difference]:
-    corrected = holm([test.p_value for test in tests.values()])
+def differences(apart: Mapping[Key, np.ndarray]) -> dict[Key, Difference]:
+    """The tests of comparisons that stand together, p corrected for their number.
+
+    Args:
+        apart: of each comparison `(seeds, listeners)`, how far a row lies above another.
+    """
+    tests = [paired_test(by_seed.mean(axis=0), np.zeros(by_seed.shape[1])) for by_seed in apart.values()]
+    corrected = holm([test.p_value for test in tests])
     return {
-        pair: (test.difference.value, test.difference.low, test.difference.high, p)
-        for (pair, test), p in zip(tests.items(), corrected)
+        key: Difference(
+            test.difference.value, test.difference.low, test.difference.high, p, tuple(by_seed.mean(axis=1).tolist())
+        )
+        for (key, by_seed), test, p in zip(apart.items(), tests, corrected)
     }
 
 
 def against_controls(made: list[Made]) -> dict[tuple[str, str], Difference]:
     """For pairs (row, control): how far the row lies above its control, as `comparisons` of rows."""
-    tests = {
-        (row.name, control): paired_test(row.of(PERSONAL), row.of(PERSONAL, control))
-        for row in made
-        for control in row.controls
-    }
-    return _corrected(tests)
+    return differences(
+        {
+            (row.name, control): row.by_seed(PERSONAL) - row.by_seed(PERSONAL, control)
+            for row in made
+            for control in row.controls
+        }
+    )
 
 
 def paper_table(name: str, results: Path) -> tuple[Table, str]:
@@ -247,16 +299,14 @@ def _directed(tests: dict[tuple[str, str], Difference], row: str, reference: str
         return tests[row, reference]
     if (reference, row) not in tests:
         return None
-    value, low, high, p = tests[reference, row]
-    return -value, -high, -low, p
+    return -tests[reference, row]
 
 
 def _difference(tests: dict[tuple[str, str], Difference], row: str, reference: str) -> str:
     found = _directed(tests, row, reference)
     if found is None:
         return DASH
-    value, low, high, p = found
-    return f"{number(value)} [{number(low)}, {number(high)}], {p:.4f}"
+    return f"{found}, {found.p:.4f}{', seeds differ' if found.seeds_differ else ''}"
 
 
 def _head(row: Made) -> str:
@@ -355,8 +405,5 @@ def _claimed(claim: str, found: Difference | None, most_p: float) -> tuple[list[
     """A line of the check, and whether the claim holds."""
     if found is None:
         return [claim, "", "", "cannot be told yet"], False
-    value, low, high, p = found
-    holds = value > 0 and p < most_p
-    against = value < 0 and p < most_p
-    said = "holds" if holds else "the other way round" if against else "not shown"
-    return [claim, f"{number(value)} [{number(low)}, {number(high)}]", f"{p:.4f}", said], holds
+    said = found.says(most_p)
+    return [claim, str(found), f"{found.p:.4f}", said], said == "holds"

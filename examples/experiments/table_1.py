@@ -23,11 +23,11 @@ from paper_rows import (
     offline,
     sampled_plainly,
 )
-from paper_tables import Difference, Made, read_table
+from paper_tables import Difference, Made, differences, read_table
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number
-from perfrdiff_hf.metrics.statistics import bootstrap_interval, holm, paired_test
+from perfrdiff_hf.metrics.statistics import bootstrap_interval, paired_test
 
 
 # With the whole recipe, with the budget of the others, and each of them sampled as the others are.
@@ -147,8 +147,8 @@ def leading_table(made: dict[str, Made]) -> Table:
     """How far the own system leads, in each of its rows."""
     rows: list[list[Cell]] = []
     for own in OWN_ROWS:
-        for other, (value, low, high, p) in leads(made, own).items():
-            rows.append([own, other, f"{number(value)} [{number(low)}, {number(high)}]", f"{p:.4f}"])
+        for other, lead in leads(made, own).items():
+            rows.append([own, other, str(lead), f"{lead.p:.4f}"])
     return Table(["", "against", "difference [95 %]", "p (Holm)"], rows)
 
 
@@ -177,26 +177,20 @@ def check(results: Path) -> tuple[Table, int]:
         found = leads(made, own)
         for other in (row.name for row in ONLINE_ROWS if row.name in found):
             if own == OWN or other in others:
-                value, low, high, p = found[other]
-                holds = value > 0 and p < LEADING_P
-                failed += not holds
-                said = "holds" if holds else "not shown"
-                rows.append(
-                    [f"{own} leads {other}", f"{number(value)} [{number(low)}, {number(high)}]", f"{p:.4f}", said]
-                )
+                said = found[other].says(LEADING_P)
+                failed += said != "holds"
+                rows.append([f"{own} leads {other}", str(found[other]), f"{found[other].p:.4f}", said])
     return Table([f"{LEADING}", "difference [95 %]", "p (Holm)", ""], rows), failed
 
 
 def leads(made: dict[str, Made], own: str) -> dict[str, Difference]:
-    """The lead of a row of the own system over each other system, by its name; p is corrected for their number."""
+    """The lead of a row of the own system over each other system, by its name; p is corrected for their number.
+
+    Each seed of the row against the mean over the seeds of the other, which may have fewer.
+    """
     others = [row.name for row in (*ONLINE_ROWS, *OFFLINE_ROWS) if row.name not in OWN_ROWS]
     known = [name for name in others if name in made] if own in made else []
-    tests = [paired_test(made[own].of(LEADING), made[name].of(LEADING)) for name in known]
-    corrected = holm([test.p_value for test in tests])
-    return {
-        name: (test.difference.value, test.difference.low, test.difference.high, p)
-        for name, test, p in zip(known, tests, corrected)
-    }
+    return differences({name: made[own].by_seed(LEADING) - made[name].of(LEADING) for name in known})
 
 
 def overall(row: Made, measure: str) -> float:

@@ -349,12 +349,21 @@ def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path):
         keep(RECIPE, seed, gain)
     for seed in (0, 1):
         keep("input p", seed, 0.1)
+    for seed, gain in enumerate((0.9, 0.4, -9.9)):
+        keep("generic", seed, gain)
     keep("fine-tuning", 3, 0.0)
     made = paper_tables.read_table("3", tmp_path)[0]
     tested = paper_tables.comparisons("3", made)
-    assert tested["input p", RECIPE][0] == pytest.approx(-0.3)
+    assert tested["input p", RECIPE].value == pytest.approx(-0.3)
+    assert tested["input p", RECIPE].of_seeds == pytest.approx((-0.4, -0.2))
+    assert tested["input p", RECIPE].says(0.05) == "the other way round"
+    # Every listener says that one lies above the other, and seeds say the one and the other.
+    apart = tested[RECIPE, "generic"]
+    assert apart.of_seeds == pytest.approx((-0.4, -0.1, 0.9)) and apart.p < 0.01
+    assert apart.says(0.05) == (-apart).says(0.05) == "seeds differ"
     assert not any("fine-tuning" in pair for pair in tested)  # no seed in common
-    assert made[0].of("FRCorr PMAFRG").mean() == pytest.approx(np.mean(low) - 8.2 / 3)
+    own = next(row for row in made if row.name == RECIPE)
+    assert own.of("FRCorr PMAFRG").mean() == pytest.approx(np.mean(low) - 8.2 / 3)
 
 
 def test_claims_fall_as_the_figures_say(tmp_path):
