@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from made_rows import PERSONAL, Made
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from paper_tables import COMPARED, PERSONAL, Made
+from row_comparisons import COMPARED
 
 from perfrdiff_hf.metrics.statistics import bootstrap_interval
 

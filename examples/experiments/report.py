@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import live_report
+import made_rows
 import numpy as np
+import paper_check
+import paper_rows
 import paper_tables
 import sampling_report
 import table_1
@@ -210,10 +213,10 @@ ABLATIONS = (
 )
 TABLES = {"ablations": ABLATIONS}
 OTHER_TABLES = {"sampling": sampling_report.sampling_table, "live": live_report.live_table}
-PLOTTED = (*paper_tables.TABLES, "sampling")
+PLOTTED = (*paper_rows.TABLES, "sampling")
 CHECKED_TABLES = {
     "table1": table_1.check,
-    "tables": paper_tables.check_tables,
+    "tables": paper_check.check_tables,
     "sampling": sampling_report.check_sampling,
 }
 
@@ -223,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", choices=(*CHECKS, *CHECKED_TABLES))
-    what.add_argument("--table", choices=(*TABLES, *paper_tables.TABLES, *OTHER_TABLES))
+    what.add_argument("--table", choices=(*TABLES, *paper_rows.TABLES, *OTHER_TABLES))
     what.add_argument("--page", type=Path, help="of all tables of the paper, to write")
     parser.add_argument("--latex", action="store_true", help="a table of the paper as LaTeX")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
@@ -268,7 +271,7 @@ def plot(name: str, results: Path, path: Path) -> None:
     if name == "sampling":
         figure = sampling_figure(results)
     else:
-        made, _ = paper_tables.read_table(name, results)
+        made, _ = made_rows.read_table(name, results)
         figure = styles_figure(made) if name == "4b" else rows_figure(name, made)
     with file_beside(path) as beside:
         figure.savefig(beside, dpi=150)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_rows import Made
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from paper_rows import Row
-from paper_tables import Made
 from sampling_report import MEASURES, read_rows, read_speed, way_of
 from sampling_rows import GUIDANCE, SAMPLING, SOLVERS, STUDENTS, TEACHER, WAYS
 

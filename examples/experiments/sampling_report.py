@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_rows import Made, read_table, rests_on
 from paper_rows import Row
-from paper_tables import Made, read_table, rests_on
 from sampling_rows import ASKED, DTYPES, SAMPLING, STUDENTS, TEACHER, teacher_of
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY, GENERIC

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from made_rows import Made, read_table
 from paper_rows import (
     COMPARED,
     EQUAL_BUDGET,
@@ -23,7 +24,7 @@ from paper_rows import (
     offline,
     sampled_plainly,
 )
-from paper_tables import Difference, Made, differences, read_table
+from row_comparisons import Difference, differences
 
 from perfrdiff_hf.baselines.reference import RECORDED
 from perfrdiff_hf.evaluation.tables import DASH, Cell, Table, number

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import table_1
+from made_rows import read_table
+from paper_check import check_tables
 from paper_rows import TABLES
-from paper_tables import check_tables, paper_table, read_table
+from paper_tables import paper_table
 
 
 MEASURING = "measuring"

@@ -247,7 +247,7 @@ def test_settings_that_differ_from_the_recipe_are_told(tmp_path):
 
 
 def test_rows_of_several_machines_stand_together_and_those_of_other_data_do_not(tmp_path):
-    import paper_tables
+    import made_rows
 
     def keep(**data: str) -> None:
         for seed in (0, 1):
@@ -257,10 +257,10 @@ def test_rows_of_several_machines_stand_together_and_those_of_other_data_do_not(
 
     (tmp_path / "table3").mkdir()
     keep()
-    assert len(paper_tables.read_table("3", tmp_path)[0][0].runs) == 2
+    assert len(made_rows.read_table("3", tmp_path)[0][0].runs) == 2
     keep(train="2")
     with pytest.raises(ValueError, match="were made with different data"):
-        paper_tables.read_table("3", tmp_path)
+        made_rows.read_table("3", tmp_path)
 
 
 def test_the_command_that_is_told_names_no_folder_of_the_machine(tmp_path):
@@ -336,7 +336,8 @@ def claim(name: str, values: list[float], seed: int = 0, **controls: list[float]
 
 
 def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path):
-    import paper_tables
+    import made_rows
+    import row_comparisons
 
     low = [0.1 * number for number in range(16)]
     (tmp_path / "table3").mkdir()
@@ -352,8 +353,8 @@ def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path):
     for seed, gain in enumerate((0.9, 0.4, -9.9)):
         keep("generic", seed, gain)
     keep("fine-tuning", 3, 0.0)
-    made = paper_tables.read_table("3", tmp_path)[0]
-    tested = paper_tables.comparisons("3", made)
+    made = made_rows.read_table("3", tmp_path)[0]
+    tested = row_comparisons.comparisons("3", made)
     assert tested["input p", RECIPE].value == pytest.approx(-0.3)
     assert tested["input p", RECIPE].of_seeds == pytest.approx((-0.4, -0.2))
     assert tested["input p", RECIPE].says(0.05) == "the other way round"
@@ -367,7 +368,9 @@ def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path):
 
 
 def test_claims_fall_as_the_figures_say(tmp_path):
-    import paper_tables
+    import made_rows
+    import paper_check
+    import row_comparisons
 
     low = [0.1 * number for number in range(16)]
     gains = {"generic": 0.0, RECIPE: 0.5, "input p": 0.9, "fine-tuning": 0.5}
@@ -382,7 +385,7 @@ def test_claims_fall_as_the_figures_say(tmp_path):
         path = tmp_path / "table1" / f"{run.folder_name(name)}-seed0.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(claim(name, low)))
-    table, failed = paper_tables.check_tables(tmp_path)
+    table, failed = paper_check.check_tables(tmp_path)
     said = {str(row[0]): row[3] for row in table.rows}
     assert said["table 3: weight editing, low rank > generic"] == "holds"
     assert said["table 3: weight editing, low rank > input p"] == "the other way round"
@@ -390,7 +393,7 @@ def test_claims_fall_as_the_figures_say(tmp_path):
     assert said[f"table 3: weight editing, low rank > {ANOTHER_HISTORY}"] == "holds"
     assert said[f"table 3: weight editing, low rank > {ONE_SHIFT}"] == "not shown"
     assert said[f"table 3: {unguided(RECIPE)} > {unguided('input p')}"] == "holds"
-    tested = paper_tables.comparisons("3", paper_tables.read_table("3", tmp_path)[0])
+    tested = row_comparisons.comparisons("3", made_rows.read_table("3", tmp_path)[0])
     assert len(tested) == 6 and (unguided("input p"), "generic") not in tested
     assert said["table 4: cross-attention and mapping > mapping"] == "cannot be told yet"
     assert said["table 3: generic"] == said["table 1: generic GAFRG"] == "1 of 3 seeds"
