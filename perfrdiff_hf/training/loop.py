@@ -21,6 +21,7 @@ from ..baselines.stage import Draws, Examples, Objective, Stage
 from ..progress import Progress
 from .checkpoints import CheckpointFolder, TrainingState, checkpoints_of
 from .config import RunConfig, StageConfig, TrainingConfig
+from .denormals import denormals_flushed
 from .interruption import INTERRUPTED_EXIT_CODE, Agreement, Interruption, outlive_interruption
 from .logs import Averages, StepLog
 from .optimisers import build_optimizer, learning_rate, set_learning_rate
@@ -126,7 +127,7 @@ class StageRun:
         silent = not self.accelerator.is_local_main_process
         bar = Progress(self.name, self.total_steps, "step", done=self.state.step, silent=silent)
         agreement = Agreement(self.accelerator)
-        with Interruption() as interruption, bar, self._batches() as batches:
+        with Interruption() as interruption, bar, denormals_flushed(), self._batches() as batches:
             started, clips = time.perf_counter(), 0
             while self.state.step < self.total_steps:
                 clips += self._step(batches, averages)

@@ -15,6 +15,7 @@ from perfrdiff_hf.data.corpus import Corpus
 from perfrdiff_hf.data.react2024 import source as source_module
 from perfrdiff_hf.training import run as run_module
 from perfrdiff_hf.training.config import TrainingConfig, load_config
+from perfrdiff_hf.training.denormals import is_flushing
 from perfrdiff_hf.training.job import TrainingJob
 from perfrdiff_hf.training.logs import Averages, StepLog
 from perfrdiff_hf.training.loop import StageRun
@@ -62,6 +63,21 @@ def test_the_average_does_not_follow_steps_that_were_left_out(
     assert run.state.ema.optimization_step == 1
     assert all(torch.equal(old, new) for old, new in zip(before, run.state.ema.shadow_params))
     assert run.state.step == 2
+
+
+def test_averages_that_come_to_rest_near_zero_do_not_slow_steps(
+    make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of weights whose gradients are zero for good; outside the loop they are computed with as before."""
+    run, one_step, flushing = make_run("emotion_vae"), StageRun._step, []
+
+    def watched(self: StageRun, *given: Any) -> int:
+        flushing.append(is_flushing())
+        return one_step(self, *given)
+
+    monkeypatch.setattr(StageRun, "_step", watched)
+    run.train()
+    assert flushing == [True] * run.total_steps and not is_flushing()
 
 
 @pytest.mark.parametrize("stage", ["denoiser", "weight_shift_generator"])
