@@ -70,9 +70,9 @@ NOTE = (
     "Online: a window of reactions depends on the speaker before it alone (equation 3). The same streams, a clamp to "
     "[-1, 1], and noise of each clip from its own generator in every row; none of the systems to compare with knows "
     f"its listener. They and *{EQUAL_BUDGET}* train about as long as one another, *{OWN}* and *generic GAFRG* with "
-    "the whole recipe: see steps and minutes. PerFRDiff gives 25 frames of a window, action units as 0 or 1, and the "
-    "rest smoothed over five frames; rows that are *sampled plainly* do none of it, as the systems to compare with do "
-    "not. FRRea is the Fréchet distance of motion, not of pictures."
+    "the whole recipe: see steps and minutes, which are of the first seed. PerFRDiff gives 25 frames of a window, "
+    "action units as 0 or 1, and the rest smoothed over five frames; rows that are *sampled plainly* do none of it, "
+    "as the systems to compare with do not. FRRea is the Fréchet distance of motion, not of pictures."
 )
 
 
@@ -115,20 +115,21 @@ def main_table(rows: Sequence[Made]) -> Table:
 
 
 def quality_table(rows: Sequence[Made], recorded: Made | None) -> Table:
-    """Whether reactions look alive, the recorded ones first, and what each system takes."""
+    """Whether reactions look alive, the recorded ones first, and what each system takes (with its first seed)."""
     header = ["", "switches at borders / inside", *QUALITY, "steps", "minutes", "of processors", "parameters",
               "real-time factor", "of processors"]  # fmt: skip
     cells: list[list[Cell]] = []
     for row in [*([recorded] if recorded else []), *rows]:
         measures = [overall(row, name) if name.startswith("FRRea") else _mean(row, name) for name in QUALITY]
         borders, inside = (_mean(row, f"switches {where}") for where in ("at borders", "inside"))
+        # Of one seed: others may come from other machines.
         first, costs = row.runs[0], row.runs[0].get("costs", {})
-        minutes = [sum(run["seconds"].values()) - run["seconds"]["measuring"] for run in row.runs]
-        worked = [sum(run.get("processor_seconds", {}).values()) for run in row.runs]
+        trained = sum(first["seconds"].values()) - first["seconds"]["measuring"]
+        worked = sum(first.get("processor_seconds", {}).values())
         cells.append(
             [row.name, borders / inside if inside else np.nan, *measures]
             + [" + ".join(f"{steps:,}" for steps in first.get("steps", {}).values()) or DASH]
-            + ([f"{np.mean(values) / 60:.1f}" for values in (minutes, worked)] if costs else [DASH, DASH])
+            + ([f"{seconds / 60:.1f}" for seconds in (trained, worked)] if costs else [DASH, DASH])
             + [f"{costs['parameters']:,}" if costs else DASH]
             + [costs.get(name, np.nan) for name in ("real_time_factor", "real_time_factor_of_processors")]
         )

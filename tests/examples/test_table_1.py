@@ -222,3 +222,13 @@ def test_orders_shares_and_leads(invent: Callable[..., Path]) -> None:
     assert "- FRRea-motion (less is better): PerFRDiff, sampled plainly, 0.0000" in page
     with pytest.raises(FileNotFoundError, match="There are no rows of table 1"):
         table_1.page(results / "absent")
+
+
+def test_what_a_system_takes_is_told_of_one_seed(invent: Callable[..., Path]) -> None:
+    """Another seed may come from another machine."""
+    folder = invent({}) / "table1"
+    found = json.loads((folder / "perfrdiff-seed0.json").read_text())
+    found |= {"seed": 1, "seconds": {"measuring": 1.0, "all": 600.0}, "processor_seconds": {"all": 600.0}}
+    (folder / "perfrdiff-seed1.json").write_text(json.dumps(found))
+    row = table_1.quality_table([table_1._made(folder.parent)[OWN]], None).rows[0]
+    assert row[7:12] == ["2", "1.0", "0.5", "5", 0.1]
