@@ -30,7 +30,7 @@ from paper_rows import (
 
 from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 from perfrdiff_hf.training.config import load_config
-from tests.examples.test_paper_tables import SETTINGS
+from tests.examples.tiny_tables import SETTINGS
 
 
 SMALL = {
