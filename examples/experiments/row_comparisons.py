@@ -34,6 +34,7 @@ CLAIMS = (
     *(("3", unguided(RECIPE), unguided(name), False) for name in (GENERIC, *UNGUIDED_PERSONAL[1:])),
     *(("4", PAPER_LAYERS, row.name, False) for row in TABLES["4"] if row.name != PAPER_LAYERS),
     *(("2", "both", row, False) for row in ("audio only", "face only")),
+    *(("2", row, f"modality dropout, {row}", False) for row in ("audio only", "face only", "both")),
 )
 # What comparisons are told apart by.
 Key = TypeVar("Key", bound=Hashable)
