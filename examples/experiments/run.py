@@ -77,6 +77,8 @@ QUICK_REACTIONS, QUICK_STEPS = 2, 10
 def main(arguments: list[str] | None = None) -> None:
     """Make rows; those that are made already are passed over."""
     options = parse(arguments)
+    if not options.world.is_dir():
+        sys.exit(f"--world: there is no folder {options.world}. `perfrdiff world {options.world}` writes one.")
     parts.speak()
     corpus = Corpus(options.world, options.cache_dir)
     digest = functools.cache(corpus.digest)

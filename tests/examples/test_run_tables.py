@@ -228,6 +228,12 @@ def test_an_unknown_row_is_refused_with_those_that_there_are(place, capsys):
     assert "unknown rows: weight reading. Table 3 has: generic" in capsys.readouterr().err
 
 
+def test_data_that_are_not_there_are_named_before_anything_is_made(tmp_path):
+    with pytest.raises(SystemExit, match=r"--world: there is no folder .*`perfrdiff world .*` writes one"):
+        run.main(["--table", "3", "--world", str(tmp_path / "w"), "--work", str(tmp_path / "work")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_report_shows_intervals_tests_controls_and_the_paper(place, capsys):
     report = runpy.run_path(str(Path(run.__file__).with_name("report.py")))
     results = ["--results", str(place / "results")]
