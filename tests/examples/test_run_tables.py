@@ -11,33 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import run
-import yaml
 from ablations import ABLATED, WHOLE
 from paper_rows import MODELS, TABLES
 from PIL import Image
 
 from perfrdiff_hf.evaluation.controls import ANOTHER_HISTORY
-from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
-from tests.examples.tiny_tables import SETTINGS
+from tests.examples.tiny_tables import make, prepare
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny world and configuration, in which the tests of this file work one after the other."""
-    folder = tmp_path_factory.mktemp("tables")
-    size = WorldSize(dyads=(2, 1, 2), clips=3, scripts=(2, 1, 2), sample_rate=8000, sound="ULAW")
-    write_synthetic_world(folder / "world", size, seed=1)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
-    return folder
-
-
-def make(place: Path, table: str, *words: str) -> Path:
-    run.main(
-        ["--table", table, "--world", str(place / "world"), "--work", str(place / "work"), "--config",
-         str(place / "tiny.yaml"), "--results", str(place / "results"), "--cache_dir", str(place / "cache"),
-         "--num_reactions", "2", "--adapting_steps", "2", *words]
-    )  # fmt: skip
-    return place / "results" / f"table{table}"
+    return prepare(tmp_path_factory.mktemp("tables"), scripts=(2, 1, 2))
 
 
 def figures(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import pytest
 import report
 import run
 import table_1
-import yaml
 from paper_rows import (
     CEILING,
     COMPARED,
@@ -28,9 +27,8 @@ from paper_rows import (
     sampled_plainly,
 )
 
-from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 from perfrdiff_hf.training.config import load_config
-from tests.examples.tiny_tables import SETTINGS
+from tests.examples.tiny_tables import make, prepare
 
 
 SMALL = {
@@ -55,17 +53,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("table_1")
-    size = WorldSize(dyads=(2, 1, 2), clips=3, scripts=(3, 3, 3), sample_rate=8000, sound="ULAW")
-    write_synthetic_world(folder / "world", size, seed=1)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
-    return folder
-
-
-def make(place: Path, *words: str) -> None:
-    options = {"world": "world", "work": "work", "config": "tiny.yaml", "results": "results", "cache_dir": "cache"}
-    given = [word for name, value in options.items() for word in (f"--{name}", str(place / value))]
-    run.main(["--table", "1", "--num_reactions", "2", *given, *words])
+    return prepare(tmp_path_factory.mktemp("table_1"), scripts=(3, 3, 3))
 
 
 def read(place: Path, row: str) -> dict[str, Any]:
@@ -73,7 +61,7 @@ def read(place: Path, row: str) -> dict[str, Any]:
 
 
 def test_every_system_is_trained_and_scored_alike(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make(place, *ROWS, *WORDS)
+    make(place, "1", *ROWS, *WORDS)
     for row in ROWS:
         found = read(place, row)
         own = found["figures"]["systems"][found["figures"]["system"]]
@@ -101,7 +89,7 @@ def test_every_system_is_trained_and_scored_alike(place: Path, capsys: pytest.Ca
     assert plainly["figures"]["systems"]["personalised"] != own["figures"]["systems"]["personalised"]
     capsys.readouterr()
     made = {row: read(place, row) for row in ROWS}
-    make(place, *ROWS, *WORDS)
+    make(place, "1", *ROWS, *WORDS)
     assert "table 1" not in capsys.readouterr().out and made == {row: read(place, row) for row in ROWS}
 
 
@@ -110,7 +98,7 @@ def test_costs_are_measured_again_and_nothing_else(place: Path, capsys: pytest.C
         path, made = place / "results" / "table1" / f"{run.folder_name(row)}-seed0.json", read(place, row)
         slow = {**made["costs"], "real_time_factor": 1e9} if made["costs"] else {}
         path.write_text(json.dumps({**made, "costs": slow}))
-        make(place, row, *WORDS, "--costs")
+        make(place, "1", row, *WORDS, "--costs")
         again = read(place, row)["costs"]
         assert again.get("parameters") == made["costs"].get("parameters") and again.get("real_time_factor", 0) < 1e9
         assert {**read(place, row), "costs": {}} == {**made, "costs": {}}
@@ -118,11 +106,11 @@ def test_costs_are_measured_again_and_nothing_else(place: Path, capsys: pytest.C
 
 
 def test_settings_go_to_the_systems_that_have_them(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make(place, "UniFaRN", "REGNN", *WORDS, "--stages.regnn.learning_rate=2e-3")
+    make(place, "1", "UniFaRN", "REGNN", *WORDS, "--stages.regnn.learning_rate=2e-3")
     said = capsys.readouterr().out
     assert "table 1, REGNN" in said and "UniFaRN" not in said
     with pytest.raises(ValueError, match=r"unknown key stages\.regn"):
-        make(place, "REGNN", "--stages.regn.max_steps=2")
+        make(place, "1", "REGNN", "--stages.regn.max_steps=2")
 
 
 def test_the_command_makes_a_budget_no_larger(place: Path) -> None:

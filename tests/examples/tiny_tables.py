@@ -1,4 +1,4 @@
-"""What the tests of the tables share: settings of a tiny training, and rows of made-up figures."""
+"""What the tests of the tables share: a tiny world and training, and rows of made-up figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from run import folder_name
+import run
+import yaml
+
+from perfrdiff_hf.synthetic.world import WorldSize, write_synthetic_world
 
 
 SETTINGS: dict[str, Any] = {
@@ -37,6 +40,22 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
+def prepare(folder: Path, scripts: tuple[int, int, int]) -> Path:
+    """Put a tiny world and configuration into a folder, where `make` finds them."""
+    size = WorldSize(dyads=(2, 1, 2), clips=3, scripts=scripts, sample_rate=8000, sound="ULAW")
+    write_synthetic_world(folder / "world", size, seed=1)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return folder
+
+
+def make(place: Path, table: str, *words: str) -> Path:
+    """Make the rows of a table in such a folder, and say where their files are."""
+    options = {"world": "world", "work": "work", "config": "tiny.yaml", "results": "results", "cache_dir": "cache"}
+    given = [word for name, value in options.items() for word in (f"--{name}", str(place / value))]
+    run.main(["--table", table, "--num_reactions", "2", "--adapting_steps", "2", *given, *words])
+    return place / "results" / f"table{table}"
+
+
 def made_row(name: str, values: list[float], seed: int = 0, **controls: list[float]) -> dict[str, Any]:
     """A row as `run.py` writes it: FRCorr (PMAFRG) of each listener, with the row's system and with its controls."""
     figures = {
@@ -53,6 +72,6 @@ def made_row(name: str, values: list[float], seed: int = 0, **controls: list[flo
 
 def keep(results: Path, table: str, made: dict[str, Any]) -> None:
     """Put a row where `run.py` puts it."""
-    path = results / f"table{table}" / f"{folder_name(made['row'])}-seed{made['seed']}.json"
+    path = results / f"table{table}" / f"{run.folder_name(made['row'])}-seed{made['seed']}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(made))
